@@ -1,0 +1,1 @@
+"""Disk images and update repositories of real devices, built from Debian packages without a mount."""

@@ -1,0 +1,71 @@
+"""The command line: which images, what they need, and the checks that come before any work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import needs
+from .debian import make_base
+from .devices import OTHER, REFERENCE, Device
+from .disk import make_disk
+from .errors import BuildError
+from .releases import make_keys, make_releases
+from .store import Store, default_root
+from .system import make_system
+
+_CLONE = Path(__file__).resolve().parents[3]
+
+# The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
+_DEVICES = {"ostree": REFERENCE, "ostree-stock": REFERENCE, "ostree-other": OTHER}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Builds what is asked for; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="tools/images/build", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an image (see --list), or all")
+    parser.add_argument("--list", action="store_true", help="print the names of the images")
+    parser.add_argument("--needs", action="store_true", help="print what a build needs")
+    parser.add_argument("--output", type=Path, default=_CLONE / "build", help="where links to images go (build/)")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(_DEVICES))
+        return 0
+    if options.needs:
+        print(needs.describe())
+        return 0
+    unknown = [name for name in options.names if name not in (*_DEVICES, "all")]
+    if unknown or not options.names:
+        parser.error(f"name an image ({', '.join(_DEVICES)}) or all" + "".join(f", not {name}" for name in unknown))
+    names = list(_DEVICES) if "all" in options.names else list(dict.fromkeys(options.names))
+    os.umask(0o022)
+    try:
+        root = default_root()
+        needs.check(root)
+        with Store.locked(root) as store:
+            for name in names:
+                _link(options.output / name, _build(store, _DEVICES[name]))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _build(store: Store, device: Device) -> Path:
+    system = make_system(store, make_base(store))
+    keys = make_keys(store)
+    return make_disk(store, make_releases(store, system, keys, device), keys, device)
+
+
+def _link(link: Path, place: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    new = link.with_name(f".{link.name}.{os.getpid()}")
+    new.symlink_to(place)
+    new.replace(link)
+    print(f"{link} -> {place}")

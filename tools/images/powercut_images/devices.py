@@ -1,0 +1,79 @@
+"""The devices that can be built: how their disk is laid out, what they are called, how one logs in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One primary partition; its place in the table is its place in the device's tuple."""
+
+    role: str  # boot, root, env, or anything else for one that nobody uses
+    size_mib: int
+
+
+@dataclass(frozen=True)
+class Device:
+    """An OSTree device. Nothing outside of this description may assume a partition, a name or a prompt."""
+
+    name: str
+    osname: str
+    ref: str
+    remote: str
+    hostname: str
+    prompt: str
+    partitions: tuple[Partition, ...]
+    versions: tuple[str, ...]
+    deltas: tuple[tuple[str, str], ...]
+    signed: bool = True
+    # As in /etc/shadow; None for a console that is a root shell from the start.
+    password_hash: str | None = None
+    # Where the update server is, for `ostree admin upgrade`; ota-update is given a URL.
+    url: str = "http://10.0.2.100/"
+
+    def number(self, role: str) -> int:
+        """The number of the partition with this role, counted from 1."""
+        return next(number for number, part in enumerate(self.partitions, 1) if part.role == role)
+
+    def node(self, role: str) -> str:
+        return f"/dev/vda{self.number(role)}"
+
+
+REFERENCE = Device(
+    name="ostree",
+    osname="powercut",
+    ref="powercut/x86_64/stable",
+    remote="device",
+    hostname="device",
+    prompt="root@device:# ",
+    partitions=(Partition("boot", 160), Partition("root", 900), Partition("env", 1)),
+    versions=("1.0", "1.1", "1.2", "1.3-bad", "1.4-panic"),
+    deltas=(
+        ("1.0", "1.1"),
+        ("1.1", "1.2"),
+        ("1.0", "1.2"),
+        ("1.0", "1.3-bad"),
+        ("1.1", "1.3-bad"),
+        ("1.2", "1.3-bad"),
+        ("1.0", "1.4-panic"),
+        ("1.1", "1.4-panic"),
+        ("1.2", "1.4-panic"),
+    ),
+)
+
+# The same system as others lay it out, so that nothing above can lean on the reference's names and numbers.
+OTHER = Device(
+    name="ostree-other",
+    osname="acme",
+    ref="acme/prod",
+    remote="factory",
+    hostname="acme",
+    prompt="acme> ",
+    partitions=(Partition("env", 1), Partition("root", 900), Partition("boot", 160), Partition("data", 8)),
+    versions=("1.0", "1.1"),
+    deltas=(),
+    signed=False,
+    # openssl passwd -6 -salt powercut pw4acme
+    password_hash="$6$powercut$edpDhgl5bQRYr9aaHP/dmer0DS5l06KZh0NlWCuqZ3rVOC7hQZuXBKZw02TezVsf/8VjUbx3CXjEAPiz603Nx0",
+)
