@@ -41,9 +41,9 @@ def make(tmp_path: Path) -> Maker:
         mke2fs = ["mke2fs", "-q", "-t", "ext4", *options, str(image), "16M"]
         subprocess.run(mke2fs, check=True, capture_output=True, timeout=30)
         script = [f"journal_open {csum}"]
-        for number, (options, content) in enumerate(transactions):
+        for number, (arguments, content) in enumerate(transactions):
             (tmp_path / f"{number}.bin").write_bytes(content)
-            script.append(f"journal_write {options} {tmp_path / f'{number}.bin' if content else ''}")
+            script.append(f"journal_write {arguments} {tmp_path / f'{number}.bin' if content else ''}")
         (tmp_path / "script").write_text("\n".join([*script, "journal_close", ""]))
         debugfs = ["debugfs", "-w", "-f", str(tmp_path / "script"), str(image)]
         done = subprocess.run(debugfs, check=True, capture_output=True, text=True, timeout=30)

@@ -74,7 +74,8 @@ class Device:
     def boot_file(self, release: str, name: str) -> str:
         """The path of a release's kernel or initramfs on the boot partition; 1.1 is the first entry."""
         config = debugfs(self.image, BOOT_AT, "cat /loader/grub.cfg")
-        return re.findall(rf"/ostree/\S+/{name}", config)[0 if release == "1.1" else 1]
+        newest, oldest = re.finditer(rf"/ostree/\S+/{name}", config)
+        return (newest if release == "1.1" else oldest)[0]
 
     def inode_at(self, at: int, path: str) -> int:
         """The byte of the disk at which a file's inode lies."""

@@ -60,16 +60,21 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session", params=FORMATS.values(), ids=FORMATS.keys())
+@pytest.fixture(scope="session", params=FORMATS.values(), ids=[*FORMATS])
 def image(tree: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     path = tmp_path_factory.mktemp("fs") / "fs.img"
     mke2fs(path, 12, tree, *request.param)
     return path
 
 
+@pytest.fixture(scope="session")
+def content(image: Path) -> bytes:
+    return image.read_bytes()
+
+
 @pytest.fixture
-def fs(image: Path) -> Ext4:
-    return Ext4(Blocks(image.read_bytes()).read)
+def fs(content: bytes) -> Ext4:
+    return Ext4(Blocks(content).read)
 
 
 def described(fs: Ext4, inode: Inode) -> object:
@@ -97,7 +102,9 @@ def test_hard_links_are_one_inode(fs: Ext4) -> None:
     assert fs.lookup("/small").links == 2
 
 
-@pytest.mark.parametrize("path", ["/short/file", "absolute/file", "/long/file", "/dir/./inner//file", "/dir/../dir/inner/file"])
+@pytest.mark.parametrize(
+    "path", ["/short/file", "absolute/file", "/long/file", "/dir/./inner//file", "/dir/../dir/inner/file"]
+)
 def test_a_path_is_followed_through_links(fs: Ext4, path: str) -> None:
     found, inode = fs.resolve(path)
     assert found == "/dir/inner/file"
@@ -148,9 +155,9 @@ def test_a_file_larger_than_its_file_system_is_damage(image: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("size", [0, 1000, 1500, 2048, 100_000])
-def test_a_partition_shorter_than_its_file_system_is_damage(image: Path, size: int) -> None:
+def test_a_partition_shorter_than_its_file_system_is_damage(content: bytes, size: int) -> None:
     with pytest.raises(Damaged):
-        Ext4(Blocks(image.read_bytes()[:size] or b"\0").read)
+        Ext4(Blocks(content[:size] or b"\0").read)
 
 
 @pytest.mark.parametrize("features", ["inline_data", "encrypt"])
@@ -160,6 +167,17 @@ def test_a_feature_that_is_not_read_is_named(tmp_path: Path, features: str) -> N
     mke2fs(image, 8, empty, "-t", "ext4", "-O", features)
     with pytest.raises(Damaged, match=features):
         Ext4(Blocks(image.read_bytes()).read)
+
+
+def test_orphans_are_known_in_both_places_that_may_name_them(tmp_path: Path) -> None:
+    image, empty = tmp_path / "fs.img", tmp_path / "empty"
+    empty.mkdir()
+    mke2fs(image, 8, empty, "-t", "ext4")
+    assert not Ext4(Blocks(image.read_bytes()).read).super.has_orphans
+    debugfs(image, 0, "set_super_value last_orphan 12")
+    assert Ext4(Blocks(image.read_bytes()).read).super.has_orphans
+    debugfs(image, 0, "set_super_value last_orphan 0", "set_super_value feature_ro_compat 0x10000")
+    assert Ext4(Blocks(image.read_bytes()).read).super.has_orphans
 
 
 def test_extended_attributes_are_read_from_the_inode_and_from_their_block(tmp_path: Path) -> None:
@@ -196,8 +214,8 @@ def read_all(fs: Ext4) -> Iterator[Exception]:
 
 @settings(max_examples=25, deadline=2000)
 @given(data=st.data())
-def test_any_damage_to_metadata_is_damage_and_ends(image: Path, data: st.DataObject) -> None:
-    blocks = Blocks(image.read_bytes())
+def test_any_damage_to_metadata_is_damage_and_ends(content: bytes, data: st.DataObject) -> None:
+    blocks = Blocks(content)
     undamaged = Ext4(blocks.read)
     width = undamaged.super.block_bytes
     places = [1024, *(extent.physical * width for extent in undamaged.extents(undamaged.inode(2)))]

@@ -15,10 +15,14 @@ from powercut.integrity.partitions import Partition
 from .conftest import BIG_FILE, ENV_AT, ROOT_AT, Device, flip
 
 ROOT = Partition(2, ROOT_AT, ENV_AT - ROOT_AT)
-# Recorded: ostree 2022.7 in a repository of mode bare, `ostree ls -C` of files with extended attributes set by setfattr.
+# Recorded: `ostree ls -C` (2022.7, repository of mode bare) of files whose attributes were set by setxattr(2).
 WITH_ATTRIBUTES = [
     pytest.param(((b"user.a", b"1"),), "82d9ff87df6e5207c5ae7e78e13d77749a728f6a971c7a207ff7cf69fca8a220", id="one"),
-    pytest.param(((b"user.a", b"1"), (b"user.long", b"v" * 300)), "10c3186bac1a19ac1461f6c886ca6bbe3a0780efeb42f0d2f192c4c4d23fdd63", id="with wide offsets"),
+    pytest.param(
+        ((b"user.a", b"1"), (b"user.long", b"v" * 300)),
+        "10c3186bac1a19ac1461f6c886ca6bbe3a0780efeb42f0d2f192c4c4d23fdd63",
+        id="with wide offsets",
+    ),
 ]
 
 
@@ -35,9 +39,7 @@ def test_an_object_id_is_the_one_that_ostree_gives(device: Device, state: Blocks
 
 
 @pytest.mark.parametrize(("attributes", "wanted"), WITH_ATTRIBUTES)
-def test_extended_attributes_are_part_of_an_object_id(
-    attributes: tuple[tuple[bytes, bytes], ...], wanted: str
-) -> None:
+def test_extended_attributes_are_part_of_an_object_id(attributes: tuple[tuple[bytes, bytes], ...], wanted: str) -> None:
     assert object_id(0o100644, 0, 0, b"", attributes, b"content\n") == wanted
 
 

@@ -170,9 +170,7 @@ def test_with_its_tries_used_up_the_system_before_it_boots(device: Device, judge
     assert judge.default_deployment(state) == device.deployments["1.0"]
 
 
-def test_the_default_deployment_is_found_without_a_whole_look(
-    device: Device, judge: DiskJudge, state: Blocks
-) -> None:
+def test_the_default_deployment_is_found_without_a_whole_look(device: Device, judge: DiskJudge, state: Blocks) -> None:
     assert judge.default_deployment(state) == device.deployments["1.1"]
 
 
@@ -200,9 +198,7 @@ def test_a_configuration_of_zeros_is_a_problem(device: Device, judge: DiskJudge,
     assert view.problems == ("grub.cfg holds zeros from byte 0 on", "grub.cfg has no entry")
 
 
-def test_an_entry_whose_deployment_is_gone_is_a_broken_system(
-    device: Device, judge: DiskJudge, edited: Edited
-) -> None:
+def test_an_entry_whose_deployment_is_gone_is_a_broken_system(device: Device, judge: DiskJudge, edited: Edited) -> None:
     view = judge.look(edited(ROOT_AT, f"unlink {device.path('1.0', '')}"))
     assert view.systems[0].complete
     assert view.systems[1].release is None

@@ -139,6 +139,9 @@ def _ostree_layout(tree: Path) -> None:
     (tree / "media").symlink_to("run/media")
     shutil.rmtree(tree / "usr/local")
     (tree / "usr/local").symlink_to("../var/usrlocal")
+    for name in ("reboot", "poweroff"):
+        (tree / "usr/sbin" / name).unlink(missing_ok=True)
+        (tree / "usr/sbin" / name).symlink_to("../bin/busybox")
     (tree / "sysroot").mkdir()
     (tree / "ostree").symlink_to("sysroot/ostree")
     (tree / "etc/fstab").write_text("")
