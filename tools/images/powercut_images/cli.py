@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import needs
 from .debian import make_base
-from .devices import OTHER, REFERENCE, Device
+from .devices import DEVICES, Device
 from .disk import make_disk
 from .errors import BuildError
 from .releases import make_keys, make_releases
@@ -18,9 +18,6 @@ from .store import Store, default_root
 from .system import make_system
 
 _CLONE = Path(__file__).resolve().parents[3]
-
-# The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
-_DEVICES = {"ostree": REFERENCE, "ostree-stock": REFERENCE, "ostree-other": OTHER}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,24 +29,31 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, default=_CLONE / "build", help="where links to images go (build/)")
     options = parser.parse_args(arguments)
     if options.list:
-        print("\n".join(_DEVICES))
+        print("\n".join(DEVICES))
         return 0
     if options.needs:
         print(needs.describe())
         return 0
-    unknown = [name for name in options.names if name not in (*_DEVICES, "all")]
+    unknown = [name for name in options.names if name not in (*DEVICES, "all")]
     if unknown or not options.names:
-        parser.error(f"name an image ({', '.join(_DEVICES)}) or all" + "".join(f", not {name}" for name in unknown))
-    names = list(_DEVICES) if "all" in options.names else list(dict.fromkeys(options.names))
+        parser.error(f"name an image ({', '.join(DEVICES)}) or all" + "".join(f", not {name}" for name in unknown))
+    names = list(DEVICES) if "all" in options.names else list(dict.fromkeys(options.names))
     os.umask(0o022)
     try:
         root = default_root()
         needs.check(root)
         with Store.locked(root) as store:
             for name in names:
-                _link(options.output / name, _build(store, _DEVICES[name]))
+                place = _build(store, DEVICES[name])
+                store.link(options.output / name, place)
+                print(f"{options.output / name} -> {place}")
+            for place in store.prune():
+                print(f"removed {place}, unused", file=sys.stderr)
     except BuildError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"tools/images/build: {error}\n  to do: see that POWERCUT_CACHE and --output can be written", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
@@ -61,11 +65,3 @@ def _build(store: Store, device: Device) -> Path:
     system = make_system(store, make_base(store))
     keys = make_keys(store)
     return make_disk(store, make_releases(store, system, keys, device), keys, device)
-
-
-def _link(link: Path, place: Path) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    new = link.with_name(f".{link.name}.{os.getpid()}")
-    new.symlink_to(place)
-    new.replace(link)
-    print(f"{link} -> {place}")

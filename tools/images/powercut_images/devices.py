@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,14 @@ class Device:
     password_hash: str | None = None
     # Where the update server is, for `ostree admin upgrade`; ota-update is given a URL.
     url: str = "http://10.0.2.100/"
+    # These two show on the disk alone.
+    boot_journal: bool = False
+    more_arguments: tuple[str, ...] = ()
+
+    @property
+    def releases(self) -> Device:
+        """The same device without what shows on its disk alone: equal for devices that share their releases."""
+        return replace(self, name=self.osname, boot_journal=False, more_arguments=())
 
     def number(self, role: str) -> int:
         """The number of the partition with this role, counted from 1."""
@@ -53,6 +61,12 @@ REFERENCE = Device(
     deltas=(("1.0", "1.1"), ("1.1", "1.2"), ("1.0", "1.2")),
 )
 
+# The same releases on disks that are laid out or started wrongly, each in one way: docs/boot-layout.md. The arguments
+# are test hooks, read by the initramfs and by bootenv.
+BOOT_JOURNAL = replace(REFERENCE, name="ostree-boot-journal", boot_journal=True)
+BOOT_NOFSCK = replace(REFERENCE, name="ostree-boot-nofsck", more_arguments=("boot.fsck=no",))
+ENV_NOFLUSH = replace(REFERENCE, name="ostree-env-noflush", more_arguments=("env.flush=no",))
+
 # The same system as others lay it out, so that nothing above can lean on the reference's names and numbers.
 OTHER = Device(
     name="ostree-other",
@@ -68,3 +82,11 @@ OTHER = Device(
     # openssl passwd -6 -salt powercut pw4acme
     password_hash="$6$powercut$edpDhgl5bQRYr9aaHP/dmer0DS5l06KZh0NlWCuqZ3rVOC7hQZuXBKZw02TezVsf/8VjUbx3CXjEAPiz603Nx0",
 )
+
+# The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
+DEVICES = {
+    "ostree": REFERENCE,
+    "ostree-stock": REFERENCE,
+    "ostree-other": OTHER,
+    **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH)},
+}

@@ -52,7 +52,8 @@ def make_disk(store: Store, releases: Path, keys: Path, device: Device) -> Path:
             (sysroot / "boot").mkdir()
             sizes = {part.role: part.size_mib for part in device.partitions}
             # No journal: a boot loader replays none, and would read what was before it. The initramfs repairs /boot.
-            features = "^has_journal,^metadata_csum,^64bit"
+            journal = "has_journal" if device.boot_journal else "^has_journal"
+            features = f"{journal},^metadata_csum,^64bit"
             _file_system(shop, parts["boot"], "boot", sizes, boot, "-t", "ext4", "-O", features)
             options = ("-t", "ext4", "-O", "^metadata_csum", "-J", "size=16")
             _file_system(shop, parts["root"], "root", sizes, sysroot, *options)
@@ -94,7 +95,7 @@ def _deploy(shop: Workshop, sysroot: Path, releases: Path, keys: Path, device: D
     # ostree runs a program of this name inside the deployment, any other one as it is.
     writer = shop.dir / "write-grub-config"
     shutil.copy(DEVICE_FILES / "rootfs/usr/sbin/grub-mkconfig", writer)
-    arguments = (f"root={device.node('root')}", *_KERNEL_ARGUMENTS)
+    arguments = (f"root={device.node('root')}", *_KERNEL_ARGUMENTS, *device.more_arguments)
     shop.run(
         *(
             "ostree",

@@ -20,6 +20,7 @@ _PACKAGE_OF = {
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "ostree": "ostree",
+    "setpriv": "util-linux",
     "ssh-keygen": "openssh-client",
     "/usr/lib/grub/i386-pc/boot.img": "grub-pc-bin",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",

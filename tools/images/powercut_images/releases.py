@@ -39,7 +39,8 @@ def make_keys(store: Store) -> Path:
 
 
 def make_releases(store: Store, system: Path, keys: Path, device: Device) -> Path:
-    """`repo` and `releases.json` of the device."""
+    """`repo` and `releases.json` of the device, and of all that differ from it by their disk alone."""
+    device = device.releases
     inputs = {
         "system": system.name,
         "keys": keys.name if device.signed else "",
@@ -62,6 +63,7 @@ def make_releases(store: Store, system: Path, keys: Path, device: Device) -> Pat
                 _write_release(shop, overlay, system, device, number)
                 commits[version] = _commit(shop, repo, overlay, (device, number), signing)
                 shutil.rmtree(overlay)
+        shop.run("gpgconf", "--homedir", keys / "gpg", "--kill", "all")
         # What is on offer, until a server says otherwise, is what a new device has.
         shop.run("ostree", f"--repo={repo}", "reset", device.ref, commits[device.versions[0]])
         _describe(shop, repo, commits, device)

@@ -1,7 +1,8 @@
 """Artefacts in a cache outside the clone, each under a hash of everything that it's made from.
 
 An artefact is built in a temporary directory beside its place and renamed there, so there is no half-done one. One lock
-covers a whole run: two builds at once would only be slower. What a killed build left is swept at the next start.
+covers a whole run: two builds at once would only be slower. What a killed build left is swept at the next start. An
+artefact knows the links that were made to it, in any clone; those that nobody uses any more are removed after a build.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,13 @@ from .errors import BuildError
 from .workshop import Workshop
 
 _TEMPORARY = ".building-"
+_ARTEFACT = re.compile(r"(.+)-[0-9a-f]{16}")
+_LINKS = "links"
+
+# Of each kind the newest ones are kept for a while; any that was used today may be in use now.
+_NEWEST = 3
+_DAY_S = 86_400
+_KEPT_DAYS = 14
 
 
 def default_root() -> Path:
@@ -58,6 +68,8 @@ class Store:
     def locked(cls, root: Path) -> Iterator[Store]:
         root.mkdir(parents=True, exist_ok=True)
         with (root / ".lock").open("w") as lock:
+            # A tool that outlives a killed build holds the lock until it has cleaned up.
+            os.set_inheritable(lock.fileno(), True)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -65,13 +77,14 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             for left in root.glob(f"{_TEMPORARY}*"):
                 remove_tree(left)
-            yield cls(root)
+            yield cls(root.resolve())
 
     def get(self, name: str, inputs: Mapping[str, str], make: Callable[[Workshop], None]) -> Path:
         """The artefact's directory, built now unless these very inputs were built before."""
         key = hashlib.sha256(json.dumps(dict(inputs), sort_keys=True).encode()).hexdigest()[:16]
         place = self.root / f"{name}-{key}"
         if place.is_dir():
+            os.utime(place)
             return place
         work = self.root / f"{_TEMPORARY}{name}-{os.getpid()}"
         work.mkdir()
@@ -87,6 +100,39 @@ class Store:
             if work.exists():
                 remove_tree(work)
         return place
+
+    def link(self, link: Path, place: Path) -> None:
+        """Lets `link` point to an artefact, and the artefact know of it."""
+        link.parent.mkdir(parents=True, exist_ok=True)
+        known = place / _LINKS
+        lines = known.read_text().splitlines() if known.exists() else []
+        known.write_text("".join(f"{line}\n" for line in dict.fromkeys((*lines, str(link.absolute())))))
+        new = link.with_name(f".{link.name}.{os.getpid()}")
+        new.symlink_to(place)
+        new.replace(link)
+
+    def prune(self) -> list[Path]:
+        """Removes the artefacts that no link leads to, directly or through another artefact, and that are old."""
+        places = [place for place in self.root.iterdir() if _ARTEFACT.fullmatch(place.name)]
+        used = {place for place in places if _linked(place)}
+        kinds: dict[str, list[Path]] = {}
+        for place in sorted(places, key=lambda place: place.stat().st_mtime, reverse=True):
+            kind = kinds.setdefault(place.name.rpartition("-")[0], [])
+            kind.append(place)
+            age_s = time.time() - place.stat().st_mtime
+            if age_s < _DAY_S or (len(kind) <= _NEWEST and age_s < _KEPT_DAYS * _DAY_S):
+                used.add(place)
+        used |= {target.resolve().parent for place in used for target in place.iterdir() if target.is_symlink()}
+        unused = [place for place in places if place not in used]
+        for place in unused:
+            # Never half of one under its name; the rest would be swept.
+            remove_tree(place.rename(self.root / f"{_TEMPORARY}{place.name}"))
+        return unused
+
+
+def _linked(place: Path) -> bool:
+    known = place / _LINKS
+    return known.exists() and any(Path(line).resolve() == place for line in known.read_text().splitlines())
 
 
 def remove_tree(path: Path) -> None:

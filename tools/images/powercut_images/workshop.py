@@ -59,7 +59,14 @@ class Workshop:
             log.write(f"$ {' '.join(words)}\n".encode())
             log.flush()
             done = subprocess.run(
-                words, env=full_env, cwd=cwd or self.dir, input=stdin, stdout=subprocess.PIPE, stderr=log, check=False
+                (*_ENDS_WITH_US, *words),
+                env=full_env,
+                cwd=cwd or self.dir,
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                check=False,
+                close_fds=False,  # the store's lock is passed on; Python's own descriptors never are
             )
             log.write(done.stdout[-20_000:] if len(done.stdout) < 1_000_000 else b"(binary output)\n")
         if done.returncode not in ok:
@@ -75,5 +82,7 @@ class Workshop:
         return "\n".join(f"  | {line}" for line in lines[-_LOG_TAIL_LINES:])
 
 
+# However a build ends, mmdebstrap must not go on without it, and gets to unmount what it mounted.
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TMPDIR")
