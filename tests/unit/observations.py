@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from powercut.disk.blocks import Blocks
 from powercut.model import (
     Boot,
     Cut,
@@ -19,6 +20,7 @@ from powercut.model import (
     System,
     Update,
 )
+from powercut.trial import Recording
 
 OLD = System(entry=0, deployment="0-old", release="1.0", paths=900)
 NEW = System(entry=1, deployment="1-new", release="1.1", paths=900)
@@ -54,6 +56,7 @@ def update(to: str = "1.1", **found: object) -> Update:
     return Update(to=to, **found)  # type: ignore[arg-type]
 
 
+BLANK = Recording((), 0, None, Blocks(bytes(4096)), Blocks(bytes(4096)))
 CUT = Cut("fraction:0.5", asked_s=10.0, confirmed_off_s=10.1, sent_bytes=2_000_000, losses=(loss(),))
 GOOD = Observation(
     base="1.0",

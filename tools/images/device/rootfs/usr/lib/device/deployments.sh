@@ -1,4 +1,4 @@
-# Which deployments there are, by their ids (COMMIT.SERIAL). Sourced.
+# Which deployments there are, by their ids (COMMIT.SERIAL), and how to change them. Sourced.
 . /usr/lib/device/device.conf
 
 # The boot loader's entry $1, 0 being the newest.
@@ -11,3 +11,24 @@ booted_id() {
 }
 version_of() { sed -n 's/^VERSION_ID=//p' "/ostree/deploy/$OSNAME/deploy/$1/usr/lib/os-release"; }
 fell_back() { grep -q ' boot.entry=1 ' /proc/cmdline; }
+
+# change_deployments deploy|undeploy ARGUMENT...: as `ostree admin`, durable when it returns 0; else see /run/ota.error.
+change_deployments() {
+    [ -z "$(ls /boot/lost+found 2>/dev/null)" ] || heal_boot
+    ostree admin "$@" >/run/ota.error 2>&1 || { heal_boot; ostree admin "$@" >/run/ota.error 2>&1; }
+    changed=$?
+    sync
+    mount -o remount,ro /boot 2>/dev/null   # then it is marked clean, and a boot needs no e2fsck
+    return $changed
+}
+# What a cut in a deploy and e2fsck after it may leave in /boot: parts of the loader directory that isn't in use.
+heal_boot() {
+    mount -o remount,rw /boot
+    active=$(readlink /boot/loader) || return
+    for dir in /boot/loader.[01] /boot/loader.tmp; do
+        [ "$dir" = "/boot/$active" ] || rm -rf "$dir"
+    done
+    rm -rf /boot/lost+found/*
+    ostree admin cleanup
+    sync
+}

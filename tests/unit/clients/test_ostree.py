@@ -1,0 +1,247 @@
+"""The ostree client: what it reads from a console, and what it lets the origin serve."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from powercut.clients import CLIENTS, Capability, claimed, client_of
+from powercut.clients.ostree import Deployment, OSTree, parse_status
+from powercut.environment import Release, Setup
+from powercut.errors import RigError, UsageError
+
+CONSOLE = (Path(__file__).parent.parent / "data" / "console-ostree-status.txt").read_bytes().decode()
+NEW = "d73e0c4060165aa9ad8808868268ed37578e60e052d5b7602122ea8146b3a0aa"
+OLD = "7c217c5ea5f2b545b8983506dc765119eda32c7665520471b91707b1e8007486"
+BOTH = (Deployment("powercut", NEW, 0, True, None), Deployment("powercut", OLD, 0, False, "rollback"))
+
+# What `ostree admin status` prints for a staged update, beside a pinned deployment
+STAGED = f"""\
+  poky {NEW}.0 (staged)
+    Version: 1.1
+    origin refspec: remote:stable
+* poky {OLD}.1
+    Version: 1.0
+    Pinned: yes
+    origin refspec: remote:stable
+"""
+
+
+def test_a_recorded_console_is_read() -> None:
+    assert parse_status(CONSOLE) == BOTH
+
+
+def test_lines_may_end_as_a_terminal_ends_them_or_as_a_file_does() -> None:
+    assert parse_status(CONSOLE.replace("\r\n", "\n")) == BOTH
+    assert parse_status(CONSOLE.replace("\r\n", "\r\r\n")) == BOTH
+
+
+def test_a_kernel_line_between_the_lines_does_no_harm() -> None:
+    kernel = "[   17.415186] random: crng init done\r\n"
+    assert parse_status(CONSOLE.replace("    Version", f"{kernel}    Version")) == BOTH
+
+
+def test_a_line_that_a_kernel_line_tore_is_not_guessed() -> None:
+    torn = CONSOLE.replace(OLD[20:], f"[   17.4] random: crng init done\r\n{OLD[20:]}")
+    assert parse_status(torn) == BOTH[:1]
+
+
+@pytest.mark.parametrize("length", [10, 64, 76])
+def test_a_line_that_was_cut_off_is_not_guessed(length: int) -> None:
+    first = CONSOLE.index("* powercut")
+    with pytest.raises(RigError):
+        parse_status(CONSOLE[: first + length])
+
+
+@pytest.mark.parametrize("state", ["rollback", "pending", "staged"])
+def test_the_state_in_parentheses_is_kept(state: str) -> None:
+    assert parse_status(CONSOLE.replace("(rollback)", f"({state})"))[1].state == state
+
+
+def test_a_staged_update_and_a_serial_are_told() -> None:
+    assert parse_status(STAGED) == (
+        Deployment("poky", NEW, 0, False, "staged"),
+        Deployment("poky", OLD, 1, True, None),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "No deployments.\n", "sh: ostree: not found\r\n", f"* powercut {NEW[:40]}.0\n", f"powercut {NEW}.0\n"],
+)
+def test_a_text_without_a_deployment_is_quoted(text: str) -> None:
+    with pytest.raises(RigError, match="no deployment") as told:
+        parse_status(text)
+    assert repr(text)[1:-1] in str(told.value)
+
+
+def test_of_a_long_text_the_end_is_quoted() -> None:
+    with pytest.raises(RigError) as told:
+        parse_status("x" * 10_000 + "the end")
+    assert "the end" in str(told.value)
+    assert len(str(told.value)) < 400
+
+
+@given(st.text(st.characters(codec="ascii")) | st.text(" *.()\r\n0abcf"))
+def test_any_text_is_read_or_quoted(text: str) -> None:
+    with suppress(RigError):
+        assert parse_status(text)
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small archive repository with two releases, made by ostree itself."""
+    folder = tmp_path_factory.mktemp("ostree")
+    tree, repo = folder / "tree", folder / "repo"
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "usr/etc").mkdir()
+    (tree / "usr/bin/app").write_text("one")
+    (tree / "usr/bin/app").chmod(0o755)
+    (tree / "usr/bin/tool").symlink_to("app")
+    (tree / "usr/etc/passwd").write_text("root")
+    (tree / "usr/etc/same").write_text("root")
+    subprocess.run(["ostree", f"--repo={repo}", "init", "--mode=archive"], check=True, timeout=30)
+    commit = ["ostree", f"--repo={repo}", "commit", f"--tree=dir={tree}", "--timestamp=2026-01-01"]
+    subprocess.run([*commit, "-b", "release/1.0"], check=True, stdout=subprocess.DEVNULL, timeout=30)
+    (tree / "usr/bin/app").write_text("two")
+    subprocess.run([*commit, "-b", "release/1.1"], check=True, stdout=subprocess.DEVNULL, timeout=30)
+    return repo
+
+
+@pytest.fixture
+def setup(repo: Path) -> Setup:
+    releases = {
+        "base": Release("base", "1.0", "release/1.0"),
+        "next": Release("next", "1.1", "release/1.1", metadata=repo / "config"),
+    }
+    return Setup("my.yaml", "ostree", repo, "device/stable", releases, "ota-update {url}")
+
+
+@pytest.fixture
+def client(setup: Setup) -> OSTree:
+    return OSTree(setup)
+
+
+def test_the_ref_that_the_device_follows_names_the_release_on_offer(client: OSTree, setup: Setup) -> None:
+    commit = client.resolve(setup.release("next"))
+    content = client.content(setup.release("next"), {"/more": b"more"})
+    assert content.values["/refs/heads/device/stable"] == commit.encode() + b"\n"
+    assert content.values["/more"] == b"more"
+    assert client.resolve(setup.release("base")) != commit
+
+
+def test_the_metadata_of_the_release_on_offer_is_served(client: OSTree, setup: Setup, repo: Path) -> None:
+    values = client.content(setup.release("next"), {}).values
+    assert values["/director/update.json"] == (repo / "config").read_bytes()
+    assert "/director/update.json" not in client.content(setup.release("base"), {}).values
+
+
+def test_metadata_that_is_missing_is_the_users_to_build(client: OSTree, setup: Setup) -> None:
+    release = replace(setup.release("next"), metadata=Path("/nowhere.json"))
+    with pytest.raises(UsageError, match="my.yaml: releases: next: metadata"):
+        client.content(release, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("/objects/ab/cdef.filez", True),
+        ("/deltas/ab/cd/superblock", True),
+        ("/delta-files/x", True),
+        ("/config", False),
+        ("/refs/heads/device/stable", False),
+        ("/director/update.json", False),
+    ],
+)
+def test_objects_and_deltas_are_payload(client: OSTree, setup: Setup, path: str, counts: bool) -> None:
+    assert client.content(setup.release("next"), {}).payload(path) is counts
+
+
+def test_placeholders_are_replaced_and_other_braces_left_to_the_shell(client: OSTree, setup: Setup) -> None:
+    release = setup.release("next")
+    filled = client.filled("pull {url} {ref} {commit} {version} ${HOME} {a,b}", release, "http://10.0.2.100")
+    assert filled == f"pull http://10.0.2.100 device/stable {client.resolve(release)} 1.1 ${{HOME}} {{a,b}}"
+
+
+def test_a_release_that_the_repository_lacks_is_the_users_to_build(client: OSTree) -> None:
+    with pytest.raises(UsageError, match=r"'release/9' is not in the repository .*/repo"):
+        client.resolve(Release("third", "9", "release/9"))
+
+
+def compare(tree: Path, checklist: tuple[bytes, bytes], folder: Path) -> str:
+    """What the two comparisons that run on a device print for `tree`."""
+    (folder / "sha256").write_bytes(checklist[0])
+    (folder / "modes").write_bytes(checklist[1])
+    script = (
+        f"cd {tree}/usr && sha256sum -c --quiet {folder}/sha256 2>&1;"
+        rf" find . -printf '%m %U %G %y %p %l\n' | sort | diff {folder}/modes -"
+    )
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=30).stdout
+
+
+@pytest.fixture
+def checkout(repo: Path, tmp_path: Path) -> Path:
+    tree = tmp_path / "checkout"
+    args = ["ostree", f"--repo={repo}", "checkout", "-U", "release/1.1", str(tree)]
+    subprocess.run(args, check=True, timeout=30)
+    return tree
+
+
+@pytest.fixture
+def checklist(client: OSTree, setup: Setup, tmp_path: Path) -> tuple[bytes, bytes]:
+    found = client.checklist(setup.release("next"), tmp_path / "cache")
+    return found["/powercut/sha256"], found["/powercut/modes"]
+
+
+def test_a_release_is_as_its_checklist_says(
+    checkout: Path, checklist: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    assert compare(checkout, checklist, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        pytest.param("printf one > bin/app", "./bin/app: FAILED", id="content"),
+        pytest.param("chmod 644 bin/app", "> 644", id="mode"),
+        pytest.param("rm etc/passwd", "etc/passwd", id="missing"),
+        pytest.param("touch bin/extra", "./bin/extra", id="extra"),
+        pytest.param("ln -sf other bin/tool", "./bin/tool other", id="link"),
+    ],
+)
+def test_whatever_differs_is_found(
+    checkout: Path, checklist: tuple[bytes, bytes], tmp_path: Path, damage: str, says: str
+) -> None:
+    subprocess.run(["sh", "-c", f"cd {checkout}/usr && {damage}"], check=True, timeout=30)
+    assert says in compare(checkout, checklist, tmp_path)
+
+
+def test_a_checklist_is_made_once(client: OSTree, setup: Setup, tmp_path: Path) -> None:
+    first = client.checklist(setup.release("next"), tmp_path)
+    with_another_repo = OSTree(replace(setup, repo=setup.repo))
+    assert with_another_repo.checklist(setup.release("next"), tmp_path) == first
+
+
+def test_the_environment_chooses_the_client(setup: Setup) -> None:
+    assert isinstance(client_of(setup), OSTree)
+    assert CLIENTS["ostree"].name == "ostree"
+
+
+@pytest.mark.parametrize(
+    ("claims", "held_to"),
+    [
+        ({}, {Capability.RESUMES, Capability.DELTAS}),
+        ({"resumes": False}, {Capability.DELTAS}),
+        ({"resumes": True, "deltas": False}, {Capability.RESUMES}),
+    ],
+)
+def test_the_environment_corrects_what_the_client_claims(
+    client: OSTree, setup: Setup, claims: dict[str, bool], held_to: set[Capability]
+) -> None:
+    assert claimed(client, replace(setup, claims=claims)) == held_to

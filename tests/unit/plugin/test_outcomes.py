@@ -1,0 +1,144 @@
+"""Holds, violated, inconclusive: three outcomes that nobody can mix up, on the terminal, in JUnit and in the status."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+
+FINE = """
+def test_fine(trial):
+    assert atomic(trial(seen()))
+"""
+UNSURE = """
+def test_unsure(trial):
+    assert atomic(trial(seen(rig_fault="the PDU lied")))
+"""
+BROKEN = """
+def test_broken(trial):
+    assert atomic(trial(seen(after_cut=view(OLD, MIX))))
+"""
+TOOTHLESS = """
+def test_toothless(trial):
+    assert atomic(trial(seen(cut=Cut("x", 0, 0, 0, (loss(trivial=True),))), at.phase("during.write")))
+"""
+
+
+def cases(file: Path) -> dict[str | None, ET.Element]:
+    return {case.get("name"): case for case in ET.parse(file).iter("testcase")}
+
+
+def test_an_inconclusive_trial_is_counted_apart_and_has_its_own_status(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(FINE + UNSURE, "--junitxml=junit.xml")
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(
+        [
+            "*.py .*I*",
+            "*inconclusive: *::test_unsure*",
+            "INCONCLUSIVE atomicity: inconclusive: the PDU lied",
+            "*powercut: seed *",
+            "2 trials: *",
+            "1 inconclusive: the rig could not tell; this is no verdict on the device",
+            "evidence: *powercut-out",
+            "*1 passed, 1 inconclusive in *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*failed*")
+    case = cases(pytester.path / "junit.xml")["test_unsure"]
+    assert [(child.tag, child.get("type")) for child in case if child.tag != "properties"] == [
+        ("error", "powercut.Inconclusive")
+    ]
+    suite = ET.parse(pytester.path / "junit.xml").find("./testsuite")
+    assert suite is not None
+    assert (suite.get("failures"), suite.get("errors"), suite.get("tests")) == ("0", "1", "2")
+
+
+def test_a_broken_promise_decides_the_status_and_prints_its_page(run: Run) -> None:
+    result = run(BROKEN + UNSURE + FINE)
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "atomicity: violated: before any recovery the system that could boot is a mix",
+            "cut: fraction:0.5; 2000000 payload bytes sent; *",
+            "lost: 4 of 9 unflushed writes lost (cache, 40 records), seed 7",
+            "evidence: *",
+            "the same cut, new run:  pytest --lg-env env/board.yaml --powercut-seed c7f2 --powercut-loss cache *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.fnmatch_lines(["*1 failed, 1 passed, 1 inconclusive in *"])
+
+
+def test_all_is_the_same_with_workers(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(BROKEN + UNSURE + FINE, "-n2", "--junitxml=junit.xml")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["3 trials: *", "*1 failed, 1 passed, 1 inconclusive in *"])
+    assert cases(pytester.path / "junit.xml")["test_unsure"].find("error") is not None
+
+
+def test_only_inconclusive_trials_have_their_status_with_workers_too(run: Run) -> None:
+    assert run(UNSURE + FINE, "-n2").ret == 10
+
+
+def test_a_fault_of_the_rig_that_reaches_a_test_is_inconclusive(run: Run) -> None:
+    result = run("""
+def test_console(powercut):
+    raise RigError("the console is closed", "console", "switch the device on")
+""")
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["INCONCLUSIVE console: the console is closed", "*to do: switch the device on"])
+
+
+def test_a_mistake_of_the_user_fails_without_a_traceback(run: Run) -> None:
+    result = run("""
+def test_release(powercut):
+    raise UsageError("no release plays 'third'", "my.yaml: releases", "name one")
+""")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["my.yaml: releases: no release plays 'third'", "*to do: name one"])
+    result.stdout.no_fnmatch_line("*errors.py*")
+
+
+def test_an_assertion_that_is_not_ours_keeps_its_explanation(run: Run) -> None:
+    result = run("""
+def test_figures(powercut):
+    assert 1 + 1 == 3
+""")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["E *assert (1 + 1) == 3"])
+
+
+def test_what_the_device_does_not_claim_is_skipped_with_the_reason(run: Run) -> None:
+    result = run(
+        """
+@pytest.mark.needs("deltas")
+def test_deltas(powercut):
+    raise AssertionError
+
+@pytest.mark.needs("resumes")
+def test_resumes(powercut):
+    pass
+""",
+        "-rs",
+    )
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * ostree does not claim deltas here"])
+
+
+def test_a_phase_in_which_nothing_was_hit_is_told_and_fails_a_strict_run(run: Run) -> None:
+    result = run(TOOTHLESS)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["no cut of during.write changed anything on the disk: nothing was proved there"])
+    assert run(TOOTHLESS, "--powercut-strict").ret == 1
+    assert run(FINE, "--powercut-strict").ret == 0
+
+
+def test_trials_are_told_as_the_run_goes_on_and_a_quieter_run_is_quieter(run: Run) -> None:
+    told = "*cut fraction:0.5: 4 of 9 unflushed writes lost*atomicity holds*"
+    assert run(FINE).stdout.str().count("cut fraction:0.5: ") == 2
+    run(FINE).stdout.fnmatch_lines([told])
+    assert run(FINE, "-qq").stdout.str().count("cut fraction:0.5: ") <= 1
