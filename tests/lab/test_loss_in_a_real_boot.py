@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from powercut import at
 from powercut.model import LossModel
 from powercut.rig import Rig
@@ -45,7 +43,6 @@ def sector_in_the_guest(rig: Rig, recording: Recording, model: LossModel, seed: 
     return read.text.encode()
 
 
-@pytest.mark.xdist_group("loss")
 def test_an_unflushed_write_is_gone_in_about_half_of_the_cuts_and_stays_after_a_plain_kill(
     variant: Callable[..., Rig], tmp_path: Path
 ) -> None:
@@ -59,7 +56,6 @@ def test_an_unflushed_write_is_gone_in_about_half_of_the_cuts_and_stays_after_a_
     assert sector_in_the_guest(rig, recording, LossModel.CACHE, kept[0]) == MARK
 
 
-@pytest.mark.xdist_group("loss")
 def test_a_flushed_write_is_never_gone(variant: Callable[..., Rig], tmp_path: Path) -> None:
     _, recording = recorded(variant, "notrunc,fsync", tmp_path)
     assert not any(is_lost(recording, LossModel.CACHE, seed) for seed in SEEDS)

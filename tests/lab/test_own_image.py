@@ -77,17 +77,11 @@ def pytest_there(elsewhere: Path, *args: str) -> str:
     return run(line, elsewhere / "empty", clean)
 
 
-@pytest.mark.xdist_group("own image")
-def test_the_suite_runs_on_it(elsewhere: Path) -> None:
+def test_the_suite_and_a_five_line_test_run_on_it(elsewhere: Path) -> None:
     (elsewhere / "empty/my.yaml").write_text(ENVIRONMENT)
+    (elsewhere / "empty/test_mine.py").write_text(FIVE_LINES)
     told = pytest_there(elsewhere, "--pyargs", "powercut.conformance", "-k", "fraction:0.5 or after.done")
 
     assert "atomicity holds, user data holds" in told
     assert "4 passed, 1 skipped" in told
-
-
-@pytest.mark.xdist_group("own image")
-def test_a_five_line_test_of_ones_own_runs_on_it(elsewhere: Path) -> None:
-    (elsewhere / "empty/my.yaml").write_text(ENVIRONMENT)
-    (elsewhere / "empty/test_mine.py").write_text(FIVE_LINES)
     assert "1 passed" in pytest_there(elsewhere, "test_mine.py")

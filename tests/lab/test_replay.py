@@ -59,4 +59,6 @@ def test_a_kept_trial_is_drawn_booted_and_judged_again(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert by_hand.returncode == 0, by_hand.stderr
-    assert by_hand.stdout.startswith("qemu-system-x86_64 ")
+    overlay, boot = by_hand.stdout.splitlines()
+    assert str(kept / "crash.qcow2") in overlay
+    assert boot.startswith("qemu-system-x86_64 ")

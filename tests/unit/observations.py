@@ -1,4 +1,4 @@
-"""Observations as a trial makes them: one that keeps every promise, and what has to be replaced for one that doesn't."""
+"""Observations as a trial makes them: one that keeps every promise, and what turns it into one that doesn't."""
 
 from __future__ import annotations
 

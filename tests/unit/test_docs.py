@@ -15,12 +15,11 @@ import pytest
 import yaml
 
 import powercut
-from powercut import plugin
+from powercut import lab, plugin
 from powercut.clients.ostree import OSTree
 from powercut.environment import SCHEMA, BootEnvironment, Setup
 from powercut.errors import UsageError
 from powercut.lab.preflight import check_environment
-from powercut.lab.qemudriver import PowercutQEMUDriver
 from powercut.model import LossModel
 from powercut.origin.ledger import Entry
 from powercut.store.records import Store
@@ -124,11 +123,14 @@ def defaults() -> dict[str, str]:
 
 KEYS = {path: (is_a, required) for path, is_a, required in keys(SCHEMA)}
 DEFAULTS = defaults()
-ARGUMENTS = {
-    field.name: "required" if field.default is attr.NOTHING else str(field.default) or '""'
-    for field in attr.fields(PowercutQEMUDriver)
-    if field.init and field.name not in ("target", "name", "state")
-}
+
+
+def arguments(driver: type) -> dict[str, str]:
+    return {
+        field.name: "required" if field.default is attr.NOTHING else str(field.default) or '""'
+        for field in attr.fields(driver)
+        if field.init and field.name not in ("target", "name", "state")
+    }
 
 
 def options() -> set[str]:
@@ -176,9 +178,10 @@ def test_the_table_of_keys_gives_type_and_default(row: Row) -> None:
         assert row[2] == ("required" if required else f"`{default}`" if default else "")
 
 
-def test_the_table_of_arguments_has_every_argument_of_the_driver_with_its_default() -> None:
-    rows = table(TEXTS["docs/environment.md"], "## Arguments of `PowercutQEMUDriver`")
-    assert {row[0].strip("`"): row[1].strip("`") for row in rows} == ARGUMENTS
+@pytest.mark.parametrize("name", lab.__all__)
+def test_the_table_of_arguments_has_every_argument_of_a_driver_with_its_default(name: str) -> None:
+    rows = table(TEXTS["docs/environment.md"], f"## Arguments of `{name}`")
+    assert {row[0].strip("`"): row[1].strip("`") for row in rows} == arguments(getattr(lab, name))
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=place) for place, block in environments()])

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from powercut.errors import PowercutError, RigError, UsageError
 from powercut.model import NOT_UP, Cut, Fetched, LossModel, Outcome, Verdict, worst
-
-from .observations import CUT, FOREIGN, MIX, NEW, OLD, boot, loss, view
+from tests.unit.observations import CUT, FOREIGN, MIX, NEW, OLD, boot, loss, view
 
 verdicts = st.builds(Verdict, st.just("x"), st.sampled_from(Outcome))
 
@@ -98,9 +97,7 @@ def test_a_device_without_a_boot_id_is_not_up() -> None:
     assert not NOT_UP.up
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "again"), [(100, 900, 0), (100, 1000, 100), (100, 0, 0), (600, 1000, 600)]
-)
+@pytest.mark.parametrize(("before", "after", "again"), [(100, 900, 0), (100, 1000, 100), (100, 0, 0), (600, 1000, 600)])
 def test_what_was_fetched_again_is_what_exceeds_one_update(before: int, after: int, again: int) -> None:
     assert Fetched(before, after, whole=1000).again == again
 

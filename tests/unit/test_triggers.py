@@ -188,9 +188,7 @@ def test_a_fraction_fires_at_its_part_of_a_whole_update(
     assert sent(origin) == 250
 
 
-def test_a_request_fires_before_it_is_answered(
-    moment: Moment, origin: Origin, fetch: Callable[[str], None]
-) -> None:
+def test_a_request_fires_before_it_is_answered(moment: Moment, origin: Origin, fetch: Callable[[str], None]) -> None:
     moment.arm(at.request(1))
     fetch("/a")
     assert moment.comes()

@@ -144,7 +144,7 @@ def test_the_metadata_of_the_release_on_offer_is_served(client: OSTree, setup: S
 
 def test_metadata_that_is_missing_is_the_users_to_build(client: OSTree, setup: Setup) -> None:
     release = replace(setup.release("next"), metadata=Path("/nowhere.json"))
-    with pytest.raises(UsageError, match="my.yaml: releases: next: metadata"):
+    with pytest.raises(UsageError, match=r"my\.yaml: releases: next: metadata"):
         client.content(release, {})
 
 
@@ -199,9 +199,7 @@ def checklist(client: OSTree, setup: Setup, tmp_path: Path) -> tuple[bytes, byte
     return found["/powercut/sha256"], found["/powercut/modes"]
 
 
-def test_a_release_is_as_its_checklist_says(
-    checkout: Path, checklist: tuple[bytes, bytes], tmp_path: Path
-) -> None:
+def test_a_release_is_as_its_checklist_says(checkout: Path, checklist: tuple[bytes, bytes], tmp_path: Path) -> None:
     assert compare(checkout, checklist, tmp_path) == ""
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from powercut.invariants import atomicity
 from powercut.model import NOT_UP, DiskView, Observation, Outcome, PathDiff
-
-from ..observations import DAMAGED, FILES, FOREIGN, MIX, NEW, OLD, boot, seen, update, view
+from tests.unit.observations import DAMAGED, FILES, FOREIGN, MIX, OLD, boot, seen, update, view
 
 ALIEN = PathDiff("/usr/bin/app", "content differs")
 
@@ -23,7 +22,9 @@ ALIEN = PathDiff("/usr/bin/app", "content differs")
         pytest.param(seen(retries=(update(done=False), update())), id="the second of the next updates succeeds"),
         pytest.param(seen(retries=(), settled=None, after_retry=None), id="stopped after the boot"),
         pytest.param(seen(after_cut=None, after_boot=None, after_retry=None), id="console only"),
-        pytest.param(seen(announced=("done",), recovered=boot("1.1"), after_boot=view(boots=1)), id="announced and done"),
+        pytest.param(
+            seen(announced=("done",), recovered=boot("1.1"), after_boot=view(boots=1)), id="announced and done"
+        ),
         pytest.param(seen(retries=(update("1.2"),), settled=boot("1.2")), id="the next update is the one after"),
     ],
 )
@@ -93,7 +94,7 @@ def test_it_holds(good: Observation) -> None:
             "the next update failed 2 times: this device can't be updated any more", "error: no space",
             id="it can never update again",
         ),
-        pytest.param(seen(settled=NOT_UP), "did not come up after the next update", "GRUB", id="the next update bricks"),
+        pytest.param(seen(settled=NOT_UP), "did not come up after the next update", "GRUB", id="the next one bricks"),
         pytest.param(
             seen(settled=boot("1.0")), "the next update said done, but 1.0 runs, not 1.1", "",
             id="the next update is not what runs",

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from powercut.invariants import resumption
 from powercut.model import Fetched, Observation, Outcome
-
-from ..observations import seen, update
+from tests.unit.observations import seen, update
 
 MB = 1_000_000
 

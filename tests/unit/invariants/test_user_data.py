@@ -8,8 +8,7 @@ import pytest
 
 from powercut.invariants import user_data
 from powercut.model import Observation, Outcome
-
-from ..observations import FILES, boot, seen, view
+from tests.unit.observations import FILES, boot, seen, view
 
 CHANGED = (FILES[0], ("/var/lib/app/data", "two\nother lines"))
 GONE = (FILES[0], ("/var/lib/app/data", None))
@@ -22,7 +21,9 @@ UNLISTED = (FILES[0],)
         pytest.param(seen(), id="always there"),
         pytest.param(seen(after_cut=None), id="console only"),
         pytest.param(seen(settled=None), id="stopped after the boot"),
-        pytest.param(seen(after_cut=view(kept=tuple((path, f"{text}\n") for path, text in FILES))), id="a last newline"),
+        pytest.param(
+            seen(after_cut=view(kept=tuple((path, f"{text}\n") for path, text in FILES))), id="a last newline"
+        ),
         pytest.param(seen(kept=tuple((path, f"{text}\n") for path, text in FILES)), id="a last newline in the YAML"),
         pytest.param(seen(cut=None), id="without a cut"),
     ],
@@ -36,9 +37,13 @@ def test_it_holds(good: Observation) -> None:
     [
         pytest.param(seen(after_cut=view(kept=CHANGED)), "changed after the cut", id="changed on the disk"),
         pytest.param(seen(after_cut=view(kept=GONE)), "is gone after the cut", id="gone from the disk"),
-        pytest.param(seen(recovered=boot(kept=CHANGED)), "changed after the boot that followed", id="changed by the boot"),
+        pytest.param(
+            seen(recovered=boot(kept=CHANGED)), "changed after the boot that followed", id="changed by the boot"
+        ),
         pytest.param(seen(recovered=boot(kept=GONE)), "is gone after the boot that followed", id="gone after the boot"),
-        pytest.param(seen(settled=boot(kept=CHANGED)), "changed after the next update", id="changed by the next update"),
+        pytest.param(
+            seen(settled=boot(kept=CHANGED)), "changed after the next update", id="changed by the next update"
+        ),
         pytest.param(seen(settled=boot(kept=UNLISTED)), "is gone after the next update", id="gone by the next update"),
         pytest.param(seen(after_cut=view(kept=((FILES[0][0], ""), FILES[1]))), "changed after the cut", id="emptied"),
     ],

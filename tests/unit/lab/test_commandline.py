@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ paths = st.text(st.characters(codec="ascii", categories=["L", "N"], include_char
 
 def options(args: list[str], name: str) -> list[str]:
     """The values of every `-name`."""
-    return [value for key, value in zip(args, args[1:], strict=False) if key == f"-{name}"]
+    return [value for key, value in pairwise(args) if key == f"-{name}"]
 
 
 def test_every_block_node_passes_discards_on_and_every_file_is_written_without_waiting() -> None:
@@ -32,9 +33,7 @@ def test_every_block_node_passes_discards_on_and_every_file_is_written_without_w
 
 
 def test_a_recorded_disk_hangs_on_its_log_and_has_a_write_cache() -> None:
-    assert options(drive_args(2, DRIVE), "device") == [
-        "virtio-blk-pci,drive=log2,id=disk2,bootindex=2,write-cache=on"
-    ]
+    assert options(drive_args(2, DRIVE), "device") == ["virtio-blk-pci,drive=log2,id=disk2,bootindex=2,write-cache=on"]
 
 
 def test_a_disk_that_is_not_recorded_has_no_log() -> None:

@@ -56,10 +56,8 @@ def test_a_killed_one_is_gone_when_kill_returns(start: Start, tmp_path: Path) ->
     qemu.kill()
 
 
-def test_a_machine_that_there_is_not_is_told_in_qemus_words_and_leaves_no_process(
-    start: Start, tmp_path: Path
-) -> None:
-    with pytest.raises(RigError, match="QEMU ended at once: .*unsupported machine type") as told:
+def test_a_machine_that_there_is_not_is_told_in_qemus_words_and_leaves_no_process(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(RigError, match=r"QEMU ended at once: .*unsupported machine type") as told:
         start(machine="toaster")
     assert str(told.value).count("unsupported machine type") == 1
     assert processes_that_name(tmp_path) == []
@@ -73,7 +71,7 @@ def test_a_qemu_that_is_not_installed_is_the_users_to_install(start: Start) -> N
 
 
 def test_a_refused_command_is_told_in_qemus_words(start: Start) -> None:
-    with pytest.raises(RigError, match="make-coffee: .*has not been found"):
+    with pytest.raises(RigError, match=r"make-coffee: .*has not been found"):
         start().ask("make-coffee")
 
 

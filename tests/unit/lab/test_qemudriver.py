@@ -153,7 +153,6 @@ def test_equal_boards_have_equal_identities(board: Board) -> None:
     assert board().identity != board(memory="64M").identity
 
 
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -36,6 +36,12 @@ def build_for_ever(folder: Path, notes: Path) -> None:
         CLOCK.rest(60)
 
 
+def build_half(part: Path | None) -> None:
+    assert part is not None
+    (part / "ram").write_text("half")
+    (part / "no folder" / "devices").write_text("")
+
+
 def test_of_two_workers_one_builds_and_both_have_it(tmp_path: Path, fork: Fork) -> None:
     folder, notes = tmp_path / "saves" / "key", tmp_path / "notes"
     workers = [fork(build, folder, notes) for _ in range(4)]
@@ -50,10 +56,8 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), made_once(tmp_path / "key") as part:
-        assert part is not None
-        (part / "ram").write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), made_once(tmp_path / "key") as part:
+        build_half(part)
     assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
 
 

@@ -16,8 +16,6 @@ from .conftest import LIMIT_S, OBJECT, GateUnderTest, Served
 BYTE = 70_001
 
 
-
-
 def arm(served: Served, *faults: Fault) -> None:
     served.origin.arm(Gate(None), faults)
 

@@ -50,7 +50,16 @@ def test_a_range_that_holds_nothing_is_answered_with_416(served: Served, asked: 
     assert answer.headers["Content-Range"] == f"bytes */{SIZE}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=-", "lines=1-2", "bytes=\u00b2-3", "bytes=" + "9" * 5000 + "-"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param("bytes=0-1,5-6", id="two ranges"),
+        pytest.param("bytes=-", id="nothing"),
+        pytest.param("lines=1-2", id="another unit"),
+        pytest.param("bytes=\u00b2-3", id="no digit"),
+        pytest.param("bytes=" + "9" * 5000 + "-", id="too many digits"),
+    ],
+)
 def test_a_range_of_another_kind_is_answered_whole(served: Served, asked: str) -> None:
     answer = served.get("/objects/big", Range=asked)
     assert (answer.status, answer.body) == (200, OBJECT)
@@ -123,7 +132,9 @@ def test_a_value_of_the_release_on_offer_replaces_a_file(served: Served) -> None
     assert served.get("/ref").body == b"newest\n"
 
 
-@pytest.mark.parametrize("target", ["/objects/big?token=1", "/%6fbjects/big", "//objects/big", "http://origin/objects/big"])
+@pytest.mark.parametrize(
+    "target", ["/objects/big?token=1", "/%6fbjects/big", "//objects/big", "http://origin/objects/big"]
+)
 def test_payload_counts_however_its_path_is_written(served: Served, target: str) -> None:
     assert served.get(target).body == OBJECT
     entry = served.origin.ledger.entries()[0]

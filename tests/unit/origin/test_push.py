@@ -279,5 +279,5 @@ def test_a_receiver_that_never_ends_is_not_waited_for_longer_than_the_limit(push
 
 def test_a_device_without_an_ssh_server_is_the_labs_to_mend(pushed: Callable[..., None], device: SSHDevice) -> None:
     device.hang_up()
-    with pytest.raises(RigError, match="lost the line: .*refused"):
+    with pytest.raises(RigError, match=r"lost the line: .*refused"):
         pushed("cat")

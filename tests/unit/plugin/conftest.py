@@ -1,4 +1,4 @@
-"""pytest inside pytest, always in a process of its own: labgrid's plugin can't start twice in one."""
+"""pytest inside pytest: without labgrid's plugin, which can't start twice in a process, or in one of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import powercut.harness  # noqa: F401  (once for all inner runs, which forget what they import)
+
 pytest_plugins = ["pytester"]
 
-TESTS = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 
 # A rig that is not there: the session's fixture is replaced, and trials are made of observations.
 CONFTEST = """
@@ -41,21 +43,21 @@ import pytest
 from powercut import at, atomic
 from powercut.errors import RigError, UsageError
 from powercut.model import Cut
-from unit.observations import MIX, OLD, loss, seen, view
+from tests.unit.observations import MIX, OLD, loss, seen, view
 """
 
+WITHOUT_LABGRID = ("-p", "no:labgrid", "-p", "no:hypothesispytest")
 Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the tests of a device that is not there."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     monkeypatch.delenv("LG_ENV", raising=False)
 
     def run(tests: str, *options: str) -> pytest.RunResult:
-        pytester.makeconftest(CONFTEST)
+        pytester.makeconftest(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{CONFTEST}")
         pytester.makepyfile(TESTS_OF_A_DEVICE + tests)
-        return pytester.runpytest_subprocess(*options)
+        return pytester.runpytest_inprocess(*WITHOUT_LABGRID, *options)
 
     return run

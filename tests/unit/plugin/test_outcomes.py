@@ -36,7 +36,7 @@ def test_an_inconclusive_trial_is_counted_apart_and_has_its_own_status(run: Run,
     assert result.ret == 10
     result.stdout.fnmatch_lines(
         [
-            "*.py .*I*",
+            "I *[[]100%[]]",
             "*inconclusive: *::test_unsure*",
             "INCONCLUSIVE atomicity: inconclusive: the PDU lied",
             "*powercut: seed *",
@@ -73,23 +73,33 @@ def test_a_broken_promise_decides_the_status_and_prints_its_page(run: Run) -> No
     result.stdout.fnmatch_lines(["*1 failed, 1 passed, 1 inconclusive in *"])
 
 
-def test_all_is_the_same_with_workers(run: Run, pytester: pytest.Pytester) -> None:
-    result = run(BROKEN + UNSURE + FINE, "-n2", "--junitxml=junit.xml")
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["3 trials: *", "*1 failed, 1 passed, 1 inconclusive in *"])
+def test_all_is_the_same_with_workers_and_they_have_the_seed_of_the_run(run: Run, pytester: pytest.Pytester) -> None:
+    noting = """
+import os
+from pathlib import Path
+
+@pytest.fixture(autouse=True)
+def _noted(powercut):
+    Path(__file__).with_name(os.environ["PYTEST_XDIST_WORKER"] + ".seed").write_text(powercut._session.seed)
+"""
+    result = run(noting + UNSURE + FINE, "-n2", "--dist=each", "--junitxml=junit.xml")
+    assert result.ret == 10
+    seeds = [file.read_text() for file in pytester.path.glob("*.seed")]
+    result.stdout.fnmatch_lines([f"*powercut: seed {seeds[0]}*", "4 trials: *", "*2 passed, 2 inconclusive in *"])
+    assert seeds == [seeds[0]] * 2
     assert cases(pytester.path / "junit.xml")["test_unsure"].find("error") is not None
 
 
-def test_only_inconclusive_trials_have_their_status_with_workers_too(run: Run) -> None:
-    assert run(UNSURE + FINE, "-n2").ret == 10
-
-
-def test_a_fault_of_the_rig_that_reaches_a_test_is_inconclusive(run: Run) -> None:
-    result = run("""
+def test_a_fault_of_the_rig_that_reaches_a_test_is_inconclusive(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(
+        """
 def test_console(powercut):
     raise RigError("the console is closed", "console", "switch the device on")
-""")
+""",
+        "--junitxml=junit.xml",
+    )
     assert result.ret == 10
+    assert cases(pytester.path / "junit.xml")["test_console"].find("error") is not None
     result.stdout.fnmatch_lines(["INCONCLUSIVE console: the console is closed", "*to do: switch the device on"])
 
 

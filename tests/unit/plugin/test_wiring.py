@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Run
+from .conftest import WITHOUT_LABGRID, Run
 
 HEAVY = ("powercut.trial", "powercut.harness", "powercut.rig", "paramiko", "jsonschema", "hypothesis", "yaml")
 OTHERS = """
@@ -64,24 +65,29 @@ def test_two(powercut):
 """
 
 
+ALONE = ("-p", "no:hypothesispytest", "-p", "no:xdist")
+
+
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LG_ENV", raising=False)
 
 
 def test_the_suite_is_collected_without_environment_or_hardware(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--collect-only", "-q", "--pyargs", "powercut.conformance")
+    result = pytester.runpytest_subprocess(*ALONE, "--collect-only", "-q", "--pyargs", "powercut.conformance")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*test_power_loss.py::*[[]fraction:0.5[]]", "*tests collected*"])
 
 
 def test_what_there_is_is_named(pytester: pytest.Pytester) -> None:
-    pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.needs(capability): *"])
-    pytester.runpytest_subprocess("--fixtures").stdout.fnmatch_lines(["powercut -- *", "*Updates the device*"])
+    markers = pytester.runpytest_inprocess(*WITHOUT_LABGRID, "--markers")
+    markers.stdout.fnmatch_lines(["@pytest.mark.needs(capability): *"])
+    fixtures = pytester.runpytest_inprocess(*WITHOUT_LABGRID, "--fixtures")
+    fixtures.stdout.fnmatch_lines(["powercut -- *", "*Updates the device*"])
 
 
 def test_every_option_is_explained(pytester: pytest.Pytester) -> None:
-    help_text = pytester.runpytest_subprocess("--help").stdout.str()
+    help_text = pytester.runpytest_inprocess(*WITHOUT_LABGRID, "--help").stdout.str()
     options = re.findall(r"^ +(--powercut-\w+)", help_text, re.MULTILINE)
     assert {"--powercut-seed", "--powercut-loss", "--powercut-out", "--powercut-replay"} <= set(options)
     explained = re.findall(r"^ +--powercut-\w+(?:=\w+)?\s+\S.*", help_text, re.MULTILINE)
@@ -102,17 +108,21 @@ def test_a_run_that_does_not_use_it_imports_nothing_of_it(pytester: pytest.Pytes
             found = {name for name in sys.modules if name.startswith("powercut.")}
             assert found == {"powercut.plugin"}
     """)
-    assert pytester.runpytest_subprocess().ret == 0
+    assert pytester.runpytest_subprocess(*ALONE).ret == 0
 
 
 def seen_by_others(pytester: pytest.Pytester, *options: str) -> tuple[int, str, list[str]]:
     """Status, output and JUnit of a labgrid suite, without what differs from run to run."""
     pytester.makefile(".yaml", others=OTHERS)
     pytester.makepyfile(OTHERS_SUITE)
-    result = pytester.runpytest_subprocess("--lg-env=others.yaml", "-v", "--junitxml=junit.xml", *options)
-    output = re.sub(r"in \d+\.\d+s|plugins: .*", "", result.stdout.str())
+    result = pytester.runpytest_subprocess(*ALONE, "--lg-env=others.yaml", "-v", "--junitxml=junit.xml", *options)
+    output = re.sub(r"in \d+\.\d+s|0x[0-9a-f]+|plugins: .*", "", result.stdout.str())
     cases = ET.parse(pytester.path / "junit.xml").iter("testcase")
-    return int(result.ret), output, [re.sub(r'time="[^"]*"', "", ET.tostring(case, "unicode")) for case in cases]
+    return (
+        int(result.ret),
+        output,
+        [re.sub(r'time="[^"]*"|0x[0-9a-f]+', "", ET.tostring(case, "unicode")) for case in cases],
+    )
 
 
 def test_a_labgrid_suite_that_does_not_use_it_gives_the_same(pytester: pytest.Pytester) -> None:
@@ -122,16 +132,18 @@ def test_a_labgrid_suite_that_does_not_use_it_gives_the_same(pytester: pytest.Py
     assert len(with_it[2]) == 5
 
 
-def said(pytester: pytest.Pytester, environment: str, *options: str) -> tuple[int, str]:
-    """Status and everything said by a run of our suite in an environment."""
+def in_environment(pytester: pytest.Pytester, environment: str, *options: str) -> tuple[int, str]:
+    """Status and everything said by a run of our suite without hardware; the environment comes from the shell."""
     pytester.makefile(".yaml", board=environment)
     pytester.makepyfile(OURS_SUITE)
-    result = pytester.runpytest_subprocess("--lg-env=board.yaml", *options)
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("LG_ENV", "board.yaml")
+        result = pytester.runpytest_inprocess(*WITHOUT_LABGRID, "--collect-only", *options)
     return int(result.ret), result.stdout.str() + result.stderr.str()
 
 
 def test_a_mistake_in_the_environment_is_one_message_and_status_4(pytester: pytest.Pytester) -> None:
-    status, text = said(pytester, OURS.replace("        update:", "        updat:"))
+    status, text = in_environment(pytester, OURS.replace("        update:", "        updat:"))
     assert status == 4
     assert text.count("unknown key 'updat'") == 1
     assert "did you mean 'update'?" in text
@@ -139,69 +151,48 @@ def test_a_mistake_in_the_environment_is_one_message_and_status_4(pytester: pyte
 
 
 def test_an_image_that_is_missing_is_one_message_and_status_4(pytester: pytest.Pytester) -> None:
-    status, text = said(pytester, OURS)
-    assert status == 4
+    pytester.makefile(".yaml", board=OURS)
+    pytester.makepyfile(OURS_SUITE)
+    result = pytester.runpytest_subprocess(*ALONE, "--lg-env=board.yaml")
+    text = result.stdout.str() + result.stderr.str()
+    assert result.ret == 4
     assert text.count("no.img: no such image") == 1
     assert "to do: build it" in text
     assert "Traceback" not in text
 
 
-def test_an_environment_that_is_missing_is_one_message_and_status_4(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(OURS_SUITE)
-    result = pytester.runpytest_subprocess("--lg-env=nowhere.yaml")
+def test_an_environment_that_is_missing_is_one_message_and_status_4(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LG_ENV", "nowhere.yaml")
+    result = pytester.runpytest_inprocess(*WITHOUT_LABGRID)
     assert result.ret == 4
-    text = result.stdout.str() + result.stderr.str()
-    assert text.count("nowhere.yaml: No such file") == 1
-    assert "Traceback" not in text
+    assert result.stderr.str().count("nowhere.yaml: No such file") == 1
+    assert "Traceback" not in result.stderr.str()
 
 
 @pytest.mark.parametrize("factor", ["0", "-1", "nan", "fast"])
 def test_a_factor_that_stretches_nothing_is_refused(pytester: pytest.Pytester, factor: str) -> None:
-    result = pytester.runpytest_subprocess(f"--powercut-slow={factor}")
+    result = pytester.runpytest_inprocess(*WITHOUT_LABGRID, f"--powercut-slow={factor}")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*--powercut-slow*"])
 
 
-def test_the_seed_is_told_when_the_environment_is_ours(pytester: pytest.Pytester) -> None:
-    _, drawn = said(pytester, OURS)
-    assert re.search(r"^powercut: seed [0-9a-f]{8}, loss model cache$", drawn, re.MULTILINE)
-    _, given = said(pytester, OURS, "--powercut-seed=c7f2", "--powercut-loss=ordered")
-    assert "powercut: seed c7f2, loss model ordered" in given
+def test_the_seed_is_drawn_and_told(pytester: pytest.Pytester) -> None:
+    _, text = in_environment(pytester, OURS)
+    assert re.search(r"^powercut: seed [0-9a-f]{8}, loss model cache$", text, re.MULTILINE)
+    assert text not in in_environment(pytester, OURS)
 
 
-def test_the_seed_is_told_when_the_environment_comes_from_the_shell(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytester.makefile(".yaml", board=OURS)
-    monkeypatch.setenv("LG_ENV", "board.yaml")
-    pytester.runpytest_subprocess("--powercut-seed=c7f2").stdout.fnmatch_lines(["powercut: seed c7f2, *"])
-
-
-def test_all_workers_have_the_seed_of_the_run(run: Run, pytester: pytest.Pytester) -> None:
-    result = run(
-        """
-import os
-from pathlib import Path
-
-def test_seed(powercut, trial):
-    trial(seen())
-    worker = os.environ["PYTEST_XDIST_WORKER"]
-    Path(__file__).with_name(f"{worker}.seed").write_text(powercut._session.seed)
-""",
-        "--dist=each",
-        "--tx=2*popen",
-    )
-    seeds = [file.read_text() for file in pytester.path.glob("*.seed")]
-    assert len(seeds) == 2
-    result.stdout.fnmatch_lines([f"*powercut: seed {seeds[0]}*"])
-    assert seeds[0] == seeds[1]
+def test_the_seed_may_be_given(pytester: pytest.Pytester) -> None:
+    _, text = in_environment(pytester, OURS, "--powercut-seed=c7f2", "--powercut-loss=ordered")
+    assert "powercut: seed c7f2, loss model ordered" in text
 
 
 def write_record(folder: Path, node: str) -> None:
-    (folder / "record.json").write_text(
-        '{"version": 1, "nodeid": "%s", "environment": "board.yaml", "base": null, "began": null, "cut_at": null,'
-        ' "plan": {"name": "n", "to": "next", "cut": null, "loss": "cache", "seed": "c7f2", "then": "retry"}}' % node
-    )
+    plan = {"name": "n", "to": "next", "cut": None, "loss": "cache", "seed": "c7f2", "then": "retry"}
+    record = {"nodeid": node, "environment": "board.yaml", "base": None, "began": None, "cut_at": None, "plan": plan}
+    (folder / "record.json").write_text(json.dumps({"version": 1, **record}))
 
 
 def test_a_replay_runs_the_recorded_test_and_no_other(run: Run, pytester: pytest.Pytester) -> None:

@@ -12,10 +12,9 @@ from powercut.model import NOT_UP, Cut, LossModel, Observation
 from powercut.report.lines import PROPERTY, Summary, line, page, summaries, summarised, table, toothless
 from powercut.trial import Plan, Trial
 from powercut.triggers import AnyTrigger, at
+from tests.unit.observations import BLANK, CUT, MIX, OLD, loss, seen, update, view
 
-from ..observations import BLANK, CUT, MIX, OLD, loss, seen, update, view
-
-NODE = "sub dir/test_x.py::test_old_or_new[console:it's \"done\"]"
+NODE = 'sub dir/test_x.py::test_old_or_new[console:it\'s "done"]'
 
 
 def trial(

@@ -18,8 +18,7 @@ from powercut.model import LossModel
 from powercut.store import Store, load_record
 from powercut.trial import Plan, Recording, Trial, drawn
 from powercut.triggers import AnyTrigger, at
-
-from ..observations import MIX, OLD, seen, view
+from tests.unit.observations import MIX, OLD, seen, view
 
 NODE = "test_power_loss.py::test_old_or_new[fraction:0.5]"
 BROKEN = seen(after_cut=view(OLD, MIX))
