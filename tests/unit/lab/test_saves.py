@@ -116,7 +116,5 @@ def test_an_image_that_is_missing_is_the_users_to_build(tmp_path: Path) -> None:
 def test_the_cache_lies_where_users_expect_it(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str
 ) -> None:
-    monkeypatch.delenv("POWERCUT_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert [monkeypatch.setenv(name, value) for name, value in {"HOME": "/home/me", **environment}.items()]
+    monkeypatch.setattr(os, "environ", {"HOME": "/home/me", **environment})
     assert cache_folder() == Path(folder)

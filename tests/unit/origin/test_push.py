@@ -15,7 +15,7 @@ from typing import IO
 import paramiko
 import pytest
 
-from powercut.clock import MonotonicClock
+from powercut.clock import Clock, MonotonicClock
 from powercut.device import PowerLost
 from powercut.errors import RigError
 from powercut.origin.gate import Gate
@@ -34,7 +34,10 @@ class SSHDevice(paramiko.ServerInterface):
         self.key = key
         self.powered = True
         self._lines: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.listen(0)
+
+    def listen(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -112,6 +115,19 @@ def device(keys: tuple[paramiko.PKey, paramiko.PKey]) -> Iterator[SSHDevice]:
     device.hang_up()
 
 
+class Impatient(MonotonicClock):
+    """A clock on which any time has passed at once."""
+
+    def __init__(self) -> None:
+        self._rested_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self._rested_s
+
+    def rest(self, seconds: float) -> None:
+        self._rested_s += seconds
+
+
 class Pushing:
     """A push in a thread of its own, and how it ended."""
 
@@ -152,7 +168,7 @@ def pushed(device: SSHDevice, file: Path, ledger: Ledger, tmp_path: Path) -> Cal
 
     def run(
         command: str, *, gate: Gate | None = None, username: str = "root", password: str | None = PASSWORD,
-        limit_s: float = LIMIT_S,
+        limit_s: float = LIMIT_S, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         push(
             Address("127.0.0.1", device.port, username, password, "board-7"),
@@ -162,6 +178,7 @@ def pushed(device: SSHDevice, file: Path, ledger: Ledger, tmp_path: Path) -> Cal
             ledger=ledger,
             known_hosts=tmp_path / "keys" / "known_hosts",
             has_power=lambda: device.powered,
+            clock=clock or MonotonicClock(),
             limit_s=limit_s,
         )
 
@@ -193,12 +210,9 @@ def test_at_the_gate_the_receiver_has_exactly_that_many_bytes_and_the_power_goes
     assert ledger.payload_bytes() == count
 
 
-def test_a_gate_that_is_lifted_with_the_power_on_is_a_fault_of_the_rig(pushed: Callable[..., None]) -> None:
-    gate = GateUnderTest(payload_bytes=100)
-    pushing = Pushing(partial(pushed, "cat > /dev/null", gate=gate.gate))
-    gate.await_shut()
-    gate.gate.lift()
-    assert "lifted" in str(pushing.end())
+def test_a_gate_that_nobody_answers_with_a_cut_is_a_fault_of_the_rig(pushed: Callable[..., None]) -> None:
+    with pytest.raises(RigError, match="nobody cut the power"):
+        pushed("cat > /dev/null", gate=GateUnderTest(payload_bytes=100).gate, limit_s=0.2)
 
 
 def test_a_device_that_asks_for_no_password_is_let_be(pushed: Callable[..., None], tmp_path: Path) -> None:
@@ -280,4 +294,13 @@ def test_a_receiver_that_never_ends_is_not_waited_for_longer_than_the_limit(push
 def test_a_device_without_an_ssh_server_is_the_labs_to_mend(pushed: Callable[..., None], device: SSHDevice) -> None:
     device.hang_up()
     with pytest.raises(RigError, match=r"lost the line: .*refused"):
-        pushed("cat")
+        pushed("cat", clock=Impatient())
+
+
+def test_a_device_that_has_just_booted_is_given_time_to_start_its_ssh_server(
+    pushed: Callable[..., None], device: SSHDevice, tmp_path: Path
+) -> None:
+    device.hang_up()
+    threading.Timer(0.3, device.listen, [device.port]).start()
+    pushed(f"cat > {tmp_path}/got")
+    assert (tmp_path / "got").read_bytes() == OBJECT

@@ -228,7 +228,6 @@ def test_a_replay_leaves_the_record_that_it_replays(
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(None, id="missing"),
         pytest.param("", id="empty"),
         pytest.param('{"version": 1', id="cut off"),
         pytest.param("[]", id="a list"),
@@ -241,10 +240,15 @@ def test_a_replay_leaves_the_record_that_it_replays(
         pytest.param('{"version": 1, "plan": {"cut": null, "loss": "hope"}}', id="no such loss model"),
     ],
 )
-def test_what_is_no_record_is_the_users_to_mend(tmp_path: Path, text: str | None) -> None:
-    assert text is None or (tmp_path / "record.json").write_text(text) >= 0
+def test_what_is_no_record_is_the_users_to_mend(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text)
     with pytest.raises(UsageError):
         load_record(tmp_path)
+
+
+def test_a_folder_without_a_record_is_the_users_to_correct(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no record of a trial"):
+        load_record(tmp_path / "nowhere")
 
 
 def test_a_record_of_a_later_version_is_told_by_its_number(tmp_path: Path) -> None:
