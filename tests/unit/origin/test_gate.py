@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from random import Random
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from powercut.origin.gate import Gate, Limit
 
-from .conftest import OBJECT, GateUnderTest, Receivers, Served, eventually
+from .conftest import LIMIT_S, OBJECT, GateUnderTest, Receivers, Served, eventually
 
 PATHS = [f"/objects/{number:02}" for number in range(24)]
 
@@ -124,6 +126,16 @@ def test_dropped_connections_end_and_new_ones_are_served(served: Served) -> None
     assert receivers.finish() == 5000
     assert served.get("/objects/big").body == OBJECT
     assert gate.calls == 1
+
+
+def test_a_connection_that_was_not_accepted_yet_is_dropped_with_the_others(served: Served) -> None:
+    with served.origin._lock, socket.create_connection(("127.0.0.1", served.port), LIMIT_S) as waiting:
+        waiting.sendall(b"GET /objects/big HTTP/1.1\r\nHost: origin\r\n\r\n")
+        dropping = threading.Thread(target=served.origin.drop_connections)
+        dropping.start()
+    dropping.join(LIMIT_S)
+    assert served.origin.ledger.entries() == []
+    assert served.get("/objects/big").body == OBJECT
 
 
 def test_the_gate_shuts_only_after_the_last_granted_byte_was_sent() -> None:

@@ -53,7 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"tools/images/build: {error}\n  to do: see that POWERCUT_CACHE and --output can be written", file=sys.stderr)
+        print(
+            f"tools/images/build: {error}\n  to do: see that POWERCUT_CACHE and --output can be written",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
