@@ -27,10 +27,10 @@ Board = Callable[..., PowercutQEMUDriver]
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     """Makes an environment with one board, and gives its driver, activated."""
     monkeypatch.setenv("POWERCUT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "disk.img").write_bytes(bytes(1 << 20))
     with ExitStack() as ended:
+        place = ended.enter_context(tempfile.TemporaryDirectory())  # tmp_path is too long for a socket's
+        monkeypatch.setattr(tempfile, "tempdir", place)
 
         def make(**arguments: Any) -> PowercutQEMUDriver:
             driver = {"memory": "32M", "accel": "tcg", "network": False, "disks": [{"image": "disk.img"}], **arguments}
@@ -51,28 +51,28 @@ def test_power_is_given_and_taken(board: Board, tmp_path: Path) -> None:
     assert not driver.get()
     driver.on()
     assert driver.get()
-    assert len(processes_that_name(tmp_path)) == 1
+    assert len(processes_that_name(Path(tempfile.gettempdir()))) == 1
     driver.off()
     assert not driver.get()
-    assert processes_that_name(tmp_path) == []
+    assert processes_that_name(Path(tempfile.gettempdir())) == []
 
 
 def test_a_cycle_gives_a_fresh_process(board: Board, tmp_path: Path) -> None:
     driver = board()
     driver.on()
-    first = processes_that_name(tmp_path)
+    first = processes_that_name(Path(tempfile.gettempdir()))
     driver.cycle()
     assert driver.get()
-    assert processes_that_name(tmp_path) != first
+    assert processes_that_name(Path(tempfile.gettempdir())) != first
 
 
 def test_on_and_off_again_change_nothing(board: Board, tmp_path: Path) -> None:
     driver = board()
     driver.off()
     driver.on()
-    first = processes_that_name(tmp_path)
+    first = processes_that_name(Path(tempfile.gettempdir()))
     driver.on()
-    assert processes_that_name(tmp_path) == first
+    assert processes_that_name(Path(tempfile.gettempdir())) == first
 
 
 def test_power_is_cut_from_another_thread_in_the_moment_in_which_it_is_asked_for(board: Board, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_power_is_cut_from_another_thread_in_the_moment_in_which_it_is_asked_for
     assert asked_s < off_s[0] <= CLOCK.now()
     assert off_s[0] - asked_s < 1
     assert not driver.get()
-    assert processes_that_name(tmp_path) == []
+    assert processes_that_name(Path(tempfile.gettempdir())) == []
 
 
 def test_a_second_cut_tells_of_the_first(board: Board) -> None:
@@ -105,10 +105,10 @@ def test_who_waits_for_the_console_learns_of_a_cut(board: Board) -> None:
 def test_nothing_is_left_of_it(board: Board, tmp_path: Path) -> None:
     driver = board()
     driver.on()
-    assert driver.folder.parent == tmp_path / "tmp"
+    assert driver.folder.parent == Path(tempfile.gettempdir())
     driver.target.deactivate(driver)
-    assert processes_that_name(tmp_path) == []
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert processes_that_name(Path(tempfile.gettempdir())) == []
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_the_image_itself_is_never_written(board: Board, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_equal_boards_have_equal_identities(board: Board) -> None:
 def test_what_the_user_got_wrong_is_said(board: Board, tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         board(**arguments)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_a_machine_that_can_not_start_leaves_the_board_off_and_nothing_running(board: Board, tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ def test_a_machine_that_can_not_start_leaves_the_board_off_and_nothing_running(b
     with pytest.raises(RigError, match="unsupported machine type"):
         driver.on()
     assert not driver.get()
-    assert processes_that_name(tmp_path) == []
+    assert processes_that_name(Path(tempfile.gettempdir())) == []

@@ -9,8 +9,6 @@ import pytest
 
 import powercut.harness  # noqa: F401  (once for all inner runs, which forget what they import)
 
-pytest_plugins = ["pytester"]
-
 ROOT = Path(__file__).parent.parent.parent.parent
 
 # A rig that is not there: the session's fixture is replaced, and trials are made of observations.

@@ -219,7 +219,8 @@ def test_a_replay_leaves_the_record_that_it_replays(
     Store(out, PLENTY).write(first, NODE, "env/board.yaml", image[0])
     replay = Store(out, PLENTY, replayed=first.folder)
     again = replay.folder(first.plan.name)
-    assert again.name == f"{first.folder.name}-replay"
+    assert again != first.folder
+    assert "replay" in again.name
     assert load_record(first.folder).logs[0].exists()
     assert Store(out, PLENTY, replayed=again).folder(first.plan.name) != again
     assert load_record(first.folder).logs[0].exists()
