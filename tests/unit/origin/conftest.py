@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -137,3 +139,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def eventually(ready: Callable[[], object]) -> bool:
     """Whether `ready` holds within a generous limit."""
     return bool(poll(ready, MonotonicClock(), limit_s=LIMIT_S, every_s=0.002))
+
+
+def until_the_end(line: socket.socket) -> bytes:
+    """What comes until the line is closed or torn down."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while data := line.recv(65536):
+            received += data
+    return received
