@@ -130,12 +130,13 @@ def test_dropped_connections_end_and_new_ones_are_served(served: Served) -> None
 
 def test_a_connection_that_was_not_accepted_yet_is_dropped_with_the_others(served: Served) -> None:
     served.gate(payload_bytes=0)
-    with socket.create_connection(("127.0.0.1", served.port), LIMIT_S) as waiting:
-        with served.origin._lock:
-            waiting.sendall(b"GET /objects/big HTTP/1.1\r\nHost: origin\r\n\r\n")
-            dropping = threading.Thread(target=served.origin.drop_connections)
-            dropping.start()
-        assert len(until_the_end(waiting)) < 200
+    dropping = threading.Thread(target=served.origin.drop_connections)
+    with served.origin._lock:
+        dropping.start()  # the first to get the lock; whoever accepts the connection is the second
+        line = socket.create_connection(("127.0.0.1", served.port), LIMIT_S)
+        line.sendall(b"GET /objects/big HTTP/1.1\r\nHost: origin\r\n\r\n")
+    with line:
+        assert len(until_the_end(line)) < 200
     dropping.join(LIMIT_S)
     assert served.origin.ledger.payload_bytes() == 0
     assert served.get("/objects/big").body == OBJECT

@@ -161,6 +161,15 @@ def test_an_image_that_is_missing_is_one_message_and_status_4(pytester: pytest.P
     assert "Traceback" not in text
 
 
+def test_an_image_that_is_missing_is_told_by_workers_without_a_traceback(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".yaml", board=OURS)
+    pytester.makepyfile(OURS_SUITE)
+    result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n1", "--lg-env=board.yaml")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no.img: no such image", "*to do: build it*", "*2 errors in *"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_an_environment_that_is_missing_is_one_message_and_status_4(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
