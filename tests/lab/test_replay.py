@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.conftest import ROOT, varied
 
-EARLY = "echo 'OTA: done early'; sleep 5; ota-update {url}"
+EARLY = "echo 'OTA: d''one early'; sleep 5; ota-update {url}"
 TEST = """
 from powercut import at, atomic
 

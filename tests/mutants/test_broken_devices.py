@@ -36,7 +36,7 @@ MUTANTS = [
         at.console("OTA: done early"),
         "atomicity",
         "the console had said that 1.1 is installed, but 1.0 came up",
-        {"update": "echo 'OTA: done early'; sleep 5; ota-update {url}"},
+        {"update": "echo 'OTA: d''one early'; sleep 5; ota-update {url}"},
     ),
     Mutant(
         "can't be interrupted twice",

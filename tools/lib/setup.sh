@@ -70,6 +70,7 @@ setup_python() {
 
 setup_images() { # NAME...
     say "system images: $*"
+    mkdir -p "$CACHE" "$ROOT/build"     # as the user: what is built as root lies below
     if [ "$(id -u)" = 0 ]; then
         "$ROOT/tools/images/build" "$@"
     else

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from powercut.invariants import atomicity
-from powercut.model import NOT_UP, DiskView, Observation, Outcome, PathDiff
+from powercut.model import NOT_UP, DiskView, Observation, Outcome, PathDiff, Promises
 from tests.unit.observations import DAMAGED, FILES, FOREIGN, MIX, OLD, boot, seen, update, view
 
 ALIEN = PathDiff("/usr/bin/app", "content differs")
@@ -17,7 +17,14 @@ ALIEN = PathDiff("/usr/bin/app", "content differs")
         pytest.param(seen(), id="old came up"),
         pytest.param(seen(recovered=boot("1.1"), after_boot=view(boots=1)), id="new came up"),
         pytest.param(seen(after_cut=view(OLD)), id="one system only"),
-        pytest.param(seen(after_cut=view(boots=None)), id="the boot loader's choice can't be told"),
+        pytest.param(
+            seen(announced=("done", "confirmed"), after_cut=view(boots=1, confirmed="1-new"), recovered=boot("1.1")),
+            id="the disk confirms what the console had confirmed",
+        ),
+        pytest.param(
+            seen(promises=Promises(100_000, confirms=False), settled=boot("1.1", confirmed=False)),
+            id="a device that never says that it confirms",
+        ),
         pytest.param(seen(after_cut=view(filesystems=(DAMAGED,))), id="dirty before the device's own recovery"),
         pytest.param(seen(retries=(update(done=False), update())), id="the second of the next updates succeeds"),
         pytest.param(seen(retries=(), settled=None, after_retry=None), id="stopped after the boot"),
@@ -61,6 +68,26 @@ def test_it_holds(good: Observation) -> None:
         pytest.param(
             seen(base="0.8"),
             "the boot loader would boot 1.0, not 0.8 or 1.1", "", id="the boot loader would boot another release",
+        ),
+        pytest.param(
+            seen(after_cut=view(boots=None)), "the boot loader would boot none of its entries", "", id="no choice"
+        ),
+        pytest.param(
+            seen(announced=("confirmed",), after_cut=view(boots=1, confirmed="0-old"), recovered=boot("1.1")),
+            "the console had confirmed 1.1, but on the disk 1.0 is confirmed", "",
+            id="the confirmation is not on the disk",
+        ),
+        pytest.param(
+            seen(settled=boot("1.1", confirmed=False)), "was never confirmed", "",
+            id="the next update is never confirmed",
+        ),
+        pytest.param(
+            seen(after_retry=view(boots=1, objects=9, bad_objects=2, bad_examples=("aa.dirtree",))),
+            "2 of 9 objects are damaged", "aa.dirtree", id="the next update leaves damaged objects",
+        ),
+        pytest.param(
+            seen(rig_fault="the console went away", after_cut=view(OLD, MIX)), "could boot is a mix", "",
+            id="a mix that was seen before the rig failed",
         ),
         pytest.param(
             seen(recovered=NOT_UP), "did not come up after the cut: expected 1.0 or 1.1", "GRUB: no such device",
@@ -123,7 +150,12 @@ def test_it_is_violated(bad: Observation, reason: str, evidence: str) -> None:
 @pytest.mark.parametrize(
     ("unsure", "reason"),
     [
-        pytest.param(seen(rig_fault="the PDU lied", recovered=NOT_UP), "the PDU lied", id="rig fault"),
+        pytest.param(seen(rig_fault="the PDU lied", cut=None), "the PDU lied", id="rig fault before the cut"),
+        pytest.param(seen(rig_fault="the PDU lied", recovered=NOT_UP), "to blame", id="not up, and a rig fault"),
+        pytest.param(
+            seen(rig_fault="the PDU lied", recovered=None, after_boot=None, retries=(), settled=None, after_retry=None),
+            "the PDU lied", id="rig fault after the cut",
+        ),
         pytest.param(seen(cut=None), "the cut did not happen", id="no cut"),
         pytest.param(seen(rig_alive=False, recovered=NOT_UP), "the rig may be to blame", id="a dead rig after the cut"),
         pytest.param(

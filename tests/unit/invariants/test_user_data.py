@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from powercut.invariants import user_data
-from powercut.model import Observation, Outcome
-from tests.unit.observations import FILES, boot, seen, view
+from powercut.model import Observation, Outcome, PathDiff
+from tests.unit.observations import FILES, NEW, boot, seen, view
 
 CHANGED = (FILES[0], ("/var/lib/app/data", "two\nother lines"))
 GONE = (FILES[0], ("/var/lib/app/data", None))
@@ -37,6 +37,11 @@ def test_it_holds(good: Observation) -> None:
     [
         pytest.param(seen(after_cut=view(kept=CHANGED)), "changed after the cut", id="changed on the disk"),
         pytest.param(seen(after_cut=view(kept=GONE)), "is gone after the cut", id="gone from the disk"),
+        pytest.param(
+            seen(after_retry=view(replace(NEW, etc_differs=(PathDiff("/etc/app/app.conf", "missing"),)))),
+            "/etc of 1.1 is neither the release's nor the user's",
+            id="not merged",
+        ),
         pytest.param(
             seen(recovered=boot(kept=CHANGED)), "changed after the boot that followed", id="changed by the boot"
         ),

@@ -70,8 +70,8 @@ def test_the_line_tells_what_happened(observation: Observation, words: str) -> N
 @pytest.mark.parametrize(
     ("cut", "phase"),
     [
-        (at.fraction(0.3), "fraction"),
-        (at.console("a:b"), "console"),
+        (at.fraction(0.3), "fraction:0.3"),
+        (at.console("a:b"), "console:a:b"),
         (at.phase("during.switch"), "during.switch"),
     ],
     ids=str,
