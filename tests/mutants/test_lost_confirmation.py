@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from tests.conftest import ROOT
+
 from powercut.invariants import atomicity
 from powercut.model import Cut, LossModel, Observation, Outcome, Promises
 from powercut.rehearsal import rehearse
 from powercut.rig import Rig
 from powercut.trial import drawn, recording_of
-from tests.conftest import ROOT
 
 SEEDS = range(12)
 
