@@ -177,7 +177,7 @@ def states(rig: Rig, rehearsal: Rehearsal, count: int, bare_count: int) -> Figur
 
 
 def bare_state(rig: Rig, state: object) -> None:
-    """One state judged with what is at hand: a raw copy, fsck of each partition, every object dumped and hashed."""
+    """One state judged with what is at hand, as deep as ours: fsck, every object, every file of every deployment."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         overlay, raw = Path(folder) / "state.qcow2", Path(folder) / "state.img"
         write_overlay(overlay, state, rig.device.power.base)  # type: ignore[arg-type]
@@ -188,10 +188,10 @@ def bare_state(rig: Rig, state: object) -> None:
                 "dd", f"if={raw}", f"of={part}", "bs=1M", f"skip={start}", f"count={size}", "conv=sparse", "status=none"
             )
             run("e2fsck", "-fy", str(part))
-        dump = Path(folder) / "repo"
-        dump.mkdir()
-        run("debugfs", "-R", f"rdump /ostree/repo {dump}", str(Path(folder) / "root.img"))
+        dump = Path(folder) / "ostree"
+        run("debugfs", "-R", f"rdump /ostree {folder}", str(Path(folder) / "root.img"))
         run("ostree", "fsck", "-q", "--all", f"--repo={dump}/repo")
+        run("sh", "-c", f"find {dump}/deploy -type f -print0 | xargs -0 sha256sum | sort >{folder}/found")
 
 
 def run(*args: str) -> None:
