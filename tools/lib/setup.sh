@@ -71,6 +71,8 @@ setup_python() {
 setup_images() { # NAME...
     say "system images: $*"
     mkdir -p "$CACHE" "$ROOT/build"     # as the user: what is built as root lies below
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || stop "this machine" "not root, and no sudo" \
+        "as root: POWERCUT_CACHE=$CACHE $ROOT/tools/images/build $*"
     if [ "$(id -u)" = 0 ]; then
         "$ROOT/tools/images/build" "$@"
     else
