@@ -66,7 +66,7 @@ def test_a_broken_promise_decides_the_status_and_prints_its_page(run: Run) -> No
             "cut: fraction:0.5; 2000000 payload bytes sent; *",
             "lost: 4 of 9 unflushed writes lost (cache, 40 records), seed 7",
             "evidence: *",
-            "the same cut, new run:  pytest --lg-env env/board.yaml --powercut-seed c7f2 --powercut-loss cache *",
+            "the same cut, new run:  * -m pytest --lg-env *env/board.yaml --powercut-seed c7f2 --powercut-loss cache *",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,23 +141,26 @@ def test_a_page_names_the_weakest_loss_model_that_shows_it() -> None:
     assert "weakest loss model that shows it: ordered" in page(found, "env.yaml", NODE, "c7f2")
 
 
+PYTEST = [sys.executable, "-m", "pytest"]
+
+
 def commands(text: str) -> list[list[str]]:
     """The commands that a page offers, as a shell would read them."""
-    return [shlex.split(offered.partition(":  ")[2]) for offered in text.splitlines() if ":  pytest " in offered]
+    return [shlex.split(offered.partition(":  ")[2]) for offered in text.splitlines() if " -m pytest " in offered]
 
 
 def test_a_page_offers_the_same_state_and_the_same_cut_and_says_where_the_evidence_lies() -> None:
     text = page(trial(seen(recovered=NOT_UP), recording=True), "my env.yaml", NODE, "c7f2")
     assert "evidence: /out dir/base-next" in text
     assert commands(text) == [
-        ["pytest", "--lg-env", "my env.yaml", "--powercut-replay", "/out dir/base-next", NODE],
-        ["pytest", "--lg-env", "my env.yaml", "--powercut-seed", "c7f2", "--powercut-loss", "cache", NODE],
+        [*PYTEST, "--lg-env", "my env.yaml", "--powercut-replay", "/out dir/base-next", NODE],
+        [*PYTEST, "--lg-env", "my env.yaml", "--powercut-seed", "c7f2", "--powercut-loss", "cache", NODE],
     ]
 
 
 def test_a_page_of_a_disk_that_was_not_recorded_offers_the_same_cut_only() -> None:
     text = page(trial(seen(recovered=NOT_UP)), "env.yaml", NODE, "c7f2")
-    assert [command[3] for command in commands(text)] == ["--powercut-seed"]
+    assert [command[len(PYTEST) + 2] for command in commands(text)] == ["--powercut-seed"]
 
 
 def test_a_page_bounds_the_console() -> None:
