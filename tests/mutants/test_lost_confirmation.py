@@ -25,7 +25,7 @@ def reasons(rig: Rig, model: LossModel) -> list[str]:
     for seed in SEEDS:
         state, loss = drawn(recording, model, Random(seed), str(seed))
         seen = Observation(
-            "1.0", "1.1", rig.evidence, Promises(0), Cut("after.confirmed", 0, 0, 0, (loss,)), ("done", "confirmed")
+            "1.0", "1.1", rig.evidence, Promises(0), Cut("after.confirmed", None, 0, (loss,)), ("done", "confirmed")
         )
         verdict = atomicity(
             Observation(**{**seen.__dict__, "after_cut": rig.judge.look(state), "rig_fault": "no boot"})

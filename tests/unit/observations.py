@@ -16,6 +16,7 @@ from powercut.model import (
     LossModel,
     Observation,
     PathDiff,
+    PowerOff,
     Promises,
     System,
     Update,
@@ -57,7 +58,8 @@ def update(to: str = "1.1", **found: object) -> Update:
 
 
 BLANK = Recording((), 0, None, Blocks(bytes(4096)), Blocks(bytes(4096)))
-CUT = Cut("fraction:0.5", asked_s=10.0, confirmed_off_s=10.1, sent_bytes=2_000_000, losses=(loss(),))
+OFF = PowerOff(asked_s=10.0, acknowledged_s=10.1, last_life_s=10.05, confirmed_s=10.1, by=("the process is reaped",))
+CUT = Cut("fraction:0.5", OFF, sent_bytes=2_000_000, losses=(loss(),))
 GOOD = Observation(
     base="1.0",
     to="1.1",

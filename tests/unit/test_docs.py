@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import fnmatch
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +15,18 @@ from unittest.mock import MagicMock
 import attr
 import pytest
 import yaml
+from labgrid.driver import power
+from labgrid.factory import target_factory
+from tools.virtual_lab.faults import FAULTS
 
 import powercut
 from powercut import lab, plugin
 from powercut.clients.ostree import OSTree
-from powercut.environment import SCHEMA, BootEnvironment, Setup
+from powercut.commands import COMMANDS
+from powercut.environment import SCHEMA, BootEnvironment, OriginSetup, Setup, Wear
 from powercut.errors import UsageError
 from powercut.lab.preflight import check_environment
-from powercut.model import LossModel
+from powercut.model import LossModel, PowerOff
 from powercut.origin.ledger import Entry
 from powercut.store.records import Store
 from powercut.trial import Plan, Trial
@@ -81,6 +87,12 @@ def links(text: str) -> set[str]:
     return {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")} - {""}
 
 
+def known(message: str, source: str) -> bool:
+    """Whether the parts of a message, between what differs, are all in the code."""
+    parts = [part.strip() for part in re.split(r"…|\d+|'\w+'", message)]
+    return all(part in re.sub(r"\s+", " ", source) for part in parts)
+
+
 # what the code has
 
 
@@ -109,16 +121,21 @@ def keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, boo
 
 
 def defaults() -> dict[str, str]:
-    """By the last word of a key. Numbers of seconds are written without their zero."""
+    """By the last word of a key."""
     fields = {
         field.name: field.default
-        for of in (BootEnvironment, Setup)
+        for of in (BootEnvironment, OriginSetup, Setup, Wear)
         for field in dataclasses.fields(of)
         if field.default not in (dataclasses.MISSING, None, ())
     }
-    return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in fields.items()} | {
-        ability.value: "true" for ability in OSTree.can
-    }
+    return {name: in_yaml(value) for name, value in fields.items()} | {ability.value: "true" for ability in OSTree.can}
+
+
+def in_yaml(value: object) -> str:
+    """Numbers of seconds are written without their zero."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 KEYS = {path: (is_a, required) for path, is_a, required in keys(SCHEMA)}
@@ -180,8 +197,11 @@ def test_the_table_of_keys_gives_type_and_default(row: Row) -> None:
 
 @pytest.mark.parametrize("name", lab.__all__)
 def test_the_table_of_arguments_has_every_argument_of_a_driver_with_its_default(name: str) -> None:
-    rows = table(TEXTS["docs/environment.md"], f"## Arguments of `{name}`")
-    assert {row[0].strip("`"): row[1].strip("`") for row in rows} == arguments(getattr(lab, name))
+    page = TEXTS["docs/environment.md"]
+    has = arguments(getattr(lab, name))
+    below = {argument: default for argument, default in has.items() if f"```\n{default}\n```" in page}
+    says = {row[0].strip("`"): row[1].strip("`") for row in table(page, f"## Arguments of `{name}`")}
+    assert says == has | dict.fromkeys(below, "see below")
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=place) for place, block in environments()])
@@ -214,6 +234,11 @@ def test_the_table_of_options_has_them_all_and_no_other() -> None:
     assert {row[0].strip("`") for row in table(TEXTS["docs/results.md"], "## Options")} == options()
 
 
+def test_the_docs_call_every_command_and_no_other() -> None:
+    called = re.findall(r"^(?:\S*/)?powercut ([a-z]+)", "\n".join(map(code, USER_PAGES.values())), re.MULTILINE)
+    assert set(called) == {module.__name__.rpartition(".")[2] for module in COMMANDS}
+
+
 def test_every_marker_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not unnamed(markers(monkeypatch), "\n".join(USER_PAGES.values()))
 
@@ -242,6 +267,40 @@ def test_the_table_of_models_has_every_model() -> None:
     assert [row[0].strip("`") for row in rows] == [str(model) for model in LossModel]
 
 
+def test_the_table_of_phases_without_a_disk_has_only_phases() -> None:
+    rows = table(TEXTS["docs/loss-models.md"], "Without a recorded disk, and so on every board")
+    assert [row[0].strip("`") for row in rows] == [name for name in Phase.names if name != "during.switch"]
+
+
+# boards
+
+
+def test_the_table_of_faults_has_every_fault_of_the_virtual_rack() -> None:
+    rows = table(TEXTS["docs/boards.md"], ".venv/bin/python tools/vlab heal")
+    assert [name for row in rows for name in re.findall(r"`([\w-]+)`", row[1])] == list(FAULTS)
+
+
+def test_every_message_that_the_page_on_boards_explains_is_in_the_code() -> None:
+    said = " ".join(file.read_text() for file in (ROOT / "fixtures").rglob("*.py"))
+    rows = table(TEXTS["docs/boards.md"], "## Faults of the rig")
+    assert [row[0] for row in rows if not known(row[0], said)] == []
+
+
+def test_every_power_driver_of_labgrid_and_every_model_that_the_page_on_boards_names_is_there() -> None:
+    names = " ".join(row[0] for row in table(TEXTS["docs/boards.md"], "## Supplies"))
+    drivers = set(re.findall(r"`(\w+Driver)`", names))
+    models = set(re.findall(r"`([a-z][\w*]+)`", names))
+    there = {module.name for module in pkgutil.iter_modules(power.__path__)}
+    assert drivers <= target_factory.drivers.keys()
+    assert [model for model in models if not fnmatch.filter(there, model)] == []
+    assert [model for model in there if not any(fnmatch.fnmatch(model, name) for name in models)] == []
+
+
+def test_the_templates_for_boards_are_named_where_boards_are_explained() -> None:
+    templates = {str(file.relative_to(ROOT)) for file in (ROOT / "env").glob("board-*.yaml")}
+    assert set(re.findall(r"env/board-[\w-]+\.yaml", TEXTS["docs/boards.md"])) == templates
+
+
 # results
 
 
@@ -257,6 +316,8 @@ def test_a_record_has_the_fields_that_the_docs_list(tmp_path: Path) -> None:
     parts = ("cut", "after_cut", "recovered", "fetched")
     inner = {name for part in parts for name in record["observation"][part]} | {*record["observation"]["retries"][0]}
     assert not unnamed(inner | set(record["plan"]), page)
+    off = [row[0].strip("`") for row in table(page, "How the power went:")]
+    assert off == [field.name for field in dataclasses.fields(PowerOff)]
 
 
 def test_the_ledger_has_the_fields_that_the_docs_list() -> None:

@@ -77,7 +77,7 @@ def test_a_cut_hit_nothing_volatile_only_if_that_is_so_of_every_disk() -> None:
     nothing = loss(volatile=0, lost=0)
     assert replace(CUT, losses=(nothing, nothing)).nothing_volatile
     assert not replace(CUT, losses=(nothing, loss())).nothing_volatile
-    assert not Cut("x", 0, 0, 0).nothing_volatile
+    assert not Cut("x", None, 0).nothing_volatile
 
 
 def test_a_system_is_complete_if_every_path_is_of_a_known_release() -> None:

@@ -176,11 +176,11 @@ def test_a_release_that_the_repository_lacks_is_the_users_to_build(client: OSTre
 
 def compare(tree: Path, checklist: tuple[bytes, bytes], folder: Path) -> str:
     """What the two comparisons that run on a device print for `tree`."""
-    (folder / "sha256").write_bytes(checklist[0])
+    (folder / "md5").write_bytes(checklist[0])
     (folder / "modes").write_bytes(checklist[1])
     script = (
-        f"cd {tree}/usr && sha256sum -c --quiet {folder}/sha256 2>&1;"
-        rf" find . -printf '%m %U %G %y %p %l\n' | sort | diff {folder}/modes -"
+        f"cd {tree}/usr && md5sum -c --quiet {folder}/md5 2>&1;"
+        rf" find . -printf '%m %U %G %y %p %l\n' | LC_ALL=C sort | diff {folder}/modes -"
     )
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=30).stdout
 
@@ -196,7 +196,7 @@ def checkout(repo: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def checklist(client: OSTree, setup: Setup, tmp_path: Path) -> tuple[bytes, bytes]:
     found = client.checklist(setup.release("next"), tmp_path / "cache")
-    return found["/powercut/sha256"], found["/powercut/modes"]
+    return found["/powercut/md5"], found["/powercut/modes"]
 
 
 def test_a_release_is_as_its_checklist_says(checkout: Path, checklist: tuple[bytes, bytes], tmp_path: Path) -> None:

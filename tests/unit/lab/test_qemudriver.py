@@ -78,13 +78,13 @@ def test_on_and_off_again_change_nothing(board: Board, tmp_path: Path) -> None:
 def test_power_is_cut_from_another_thread_in_the_moment_in_which_it_is_asked_for(board: Board, tmp_path: Path) -> None:
     driver = board()
     driver.on()
-    off_s: list[float] = []
     asked_s = CLOCK.now()
-    thread = threading.Thread(target=lambda: off_s.append(driver.cut()))
+    thread = threading.Thread(target=driver.cut)
     thread.start()
     thread.join(10)
-    assert asked_s < off_s[0] <= CLOCK.now()
-    assert off_s[0] - asked_s < 1
+    off = driver.await_off()
+    assert asked_s < off.asked_s < off.confirmed_s <= CLOCK.now()
+    assert off.confirmed_s - asked_s < 1
     assert not driver.get()
     assert processes_that_name(Path(tempfile.gettempdir())) == []
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import http.client
+import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 
 from powercut.clock import MonotonicClock, poll
+from powercut.lab.saves import cache_folder
 from powercut.origin.content import Content
 from powercut.origin.gate import Gate, Limit
+from powercut.origin.listener import Listener
 from powercut.origin.server import Origin
+from powercut.origin.tls import RunCA
 
 LIMIT_S = 10.0
 OBJECT = Random("object").randbytes(200_000)
@@ -33,23 +41,26 @@ class Answer:
 
 @dataclass
 class Served:
-    """An origin that serves `root` over TCP. Objects are payload, everything else is not."""
+    """An origin that serves `root` over TCP, and what a client trusts. Objects are payload, everything else is not."""
 
     origin: Origin
     root: Path
     port: int
+    tls: ssl.SSLContext | None = None
 
-    def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
+    def get(self, target: str, method: str = "GET", body: object = None, **headers: str) -> Answer:
         """One answer on a line of its own, when the origin has written it down and closed the line."""
-        line = _connected(self.port)
-        with line.sock.dup() as end:
-            line.request(method, target, headers={"Connection": "close", **headers})
+        line = connected(self.port, self.tls)
+        with socket.socket(fileno=os.dup(line.sock.fileno())) as end:
+            chunked = body is not None and not isinstance(body, bytes)
+            line.request(method, target, body, {"Connection": "close", **headers}, encode_chunked=chunked)  # type: ignore[arg-type]
             answer = line.getresponse()
             try:
                 body = answer.read()
             except http.client.IncompleteRead as cut_short:
                 body = cut_short.partial
-            assert end.recv(1) == b""
+            end.settimeout(LIMIT_S)
+            until_the_end(end)
         return Answer(answer.status, dict(answer.getheaders()), body)
 
     def put(self, path: str, content: bytes) -> None:
@@ -58,9 +69,7 @@ class Served:
         file.write_bytes(content)
 
     def gate(self, **limit: object) -> GateUnderTest:
-        gate = GateUnderTest(**limit)
-        self.origin.arm(gate.gate)
-        return gate
+        return gate(self.origin, **limit)
 
 
 class GateUnderTest:
@@ -79,14 +88,27 @@ class GateUnderTest:
         assert self._called.wait(LIMIT_S), "the gate did not shut"
 
 
+def gate(origin: Listener, **limit: object) -> GateUnderTest:
+    gate = GateUnderTest(**limit)
+    origin.arm(gate.gate)
+    return gate
+
+
 class Receivers:
     """Keep-alive connections that fetch in parallel until their line ends, and count the body bytes that arrive."""
 
-    def __init__(self, port: int, paths: Sequence[str], rng: Random, connections: int = 8) -> None:
+    def __init__(
+        self,
+        port: int,
+        paths: Sequence[str],
+        rng: Random,
+        connections: int = 8,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._received = [0] * connections
         orders = [rng.sample(paths, len(paths)) for _ in range(connections)]
         self._threads = [
-            threading.Thread(target=self._fetch, args=(_connected(port), number, order), daemon=True)
+            threading.Thread(target=self._fetch, args=(connected(port, tls), number, order), daemon=True)
             for number, order in enumerate(orders)
         ]
         for thread in self._threads:
@@ -117,23 +139,130 @@ class Receivers:
             line.close()
 
 
-def _connected(port: int) -> http.client.HTTPConnection:
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+def connected(port: int, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+    if tls is None:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+    else:
+        line = http.client.HTTPSConnection("127.0.0.1", port, timeout=LIMIT_S, context=tls)
     line.connect()
     line.auto_open = 0  # a line that ended is never opened again
     return line
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    root = tmp_path / "root"
+def content(root: Path) -> Content:
+    """A small release below `root`, and the ref that leads to it."""
     (root / "objects").mkdir(parents=True)
     (root / "objects" / "big").write_bytes(OBJECT)
     (root / "config").write_bytes(b"mode=archive\n")
+    return Content(root, {"/ref": b"newest\n"}, payload=lambda path: path.startswith("/objects/"))
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
     origin = Origin(MonotonicClock())
-    origin.offer(Content(root, {"/ref": b"newest\n"}, payload=lambda path: path.startswith("/objects/")))
+    origin.offer(content(tmp_path / "root"))
     with origin.listen(("127.0.0.1", 0)) as url:
-        yield Served(origin, root, int(url.rsplit(":", 1)[1]))
+        yield Served(origin, tmp_path / "root", port_of(url))
+
+
+@pytest.fixture(scope="session")
+def ca() -> RunCA:
+    return RunCA()
+
+
+@pytest.fixture
+def secured(tmp_path: Path, ca: RunCA) -> Iterator[Served]:
+    """As `served`, over TLS."""
+    origin = Origin(MonotonicClock())
+    origin.offer(content(tmp_path / "root"))
+    with origin.listen(("127.0.0.1", 0), ca.context("127.0.0.1")) as url:
+        yield Served(origin, tmp_path / "root", port_of(url), ssl.create_default_context(cadata=ca.pem))
+
+
+@pytest.fixture
+def objects(served: Served) -> Served:
+    """A release of 24 objects, from one byte to more than one piece."""
+    fill(served)
+    return served
+
+
+PATHS = [f"/objects/{number:02}" for number in range(24)]
+
+
+def fill(served: Served) -> None:
+    rng = Random("release")
+    for path in PATHS:
+        served.put(path[1:], rng.randbytes(rng.choice([1, 700, 4096, 30_000, 70_000])))
+
+
+NGINX = """\
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+    server {{ listen 127.0.0.1:{port}{ssl}; root {root}; }}
+}}
+"""
+NGINX_TLS = " ssl; ssl_certificate {pair}; ssl_certificate_key {pair}"
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts nginx, Debian's, over a folder; the port it listens on. `pair`: its key and certificate, for TLS."""
+    unpacked = sorted((cache_folder() / "lab-packages").glob("*/bin/nginx"))
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin") or (str(unpacked[0]) if unpacked else None)
+    if program is None:
+        pytest.skip("no nginx: tools/lib/lab-packages unpacks one")
+    with ExitStack() as stack:
+
+        def start(root: Path, pair: Path | None = None) -> int:
+            folder, port = tmp_path / "nginx", free_port()
+            folder.mkdir()
+            tls = NGINX_TLS.format(pair=pair) if pair is not None else ""
+            (folder / "conf").write_text(NGINX.format(folder=folder, port=port, ssl=tls, root=root))
+            stack.enter_context(_running([program, "-p", str(folder), "-c", "conf"], folder / "error.log"))
+            assert eventually(lambda: _listens(port)), (folder / "error.log").read_text()
+            return port
+
+        yield start
+
+
+@contextmanager
+def _running(command: list[str], log: Path) -> Iterator[None]:
+    with log.open("ab") as said, subprocess.Popen(command, stderr=said) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        return int(unused.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), LIMIT_S):
+        return True
+    return False
+
+
+def lines_of(origin: Listener) -> int:
+    """How many connections the origin has open."""
+    return len(origin._lines)
+
+
+def origin_threads() -> int:
+    return sum(thread.name.startswith("origin ") for thread in threading.enumerate())
 
 
 def eventually(ready: Callable[[], object]) -> bool:

@@ -12,7 +12,7 @@ from powercut.clock import MonotonicClock
 from powercut.origin.content import Content
 from powercut.origin.server import Origin
 
-from .conftest import OBJECT, Served
+from .conftest import OBJECT, Served, eventually
 
 CURL = ["curl", "-sS", "--max-time", "20"]
 
@@ -29,7 +29,7 @@ def test_curl_resumes_at_the_byte_at_which_the_gate_cut_it_off(served: Served, t
     assert file.read_bytes() == OBJECT[:count]
     subprocess.run([*CURL, "-C", "-", "-o", file, url], check=True, timeout=20)
     assert file.read_bytes() == OBJECT
-    assert served.origin.ledger.payload_bytes() == len(OBJECT)
+    assert eventually(lambda: served.origin.ledger.payload_bytes() == len(OBJECT))
 
 
 def test_curl_fetches_over_a_unix_socket(tmp_path: Path) -> None:

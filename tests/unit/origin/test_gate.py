@@ -12,18 +12,7 @@ from hypothesis import strategies as st
 
 from powercut.origin.gate import Gate, Limit
 
-from .conftest import LIMIT_S, OBJECT, GateUnderTest, Receivers, Served, eventually, until_the_end
-
-PATHS = [f"/objects/{number:02}" for number in range(24)]
-
-
-@pytest.fixture
-def objects(served: Served) -> Served:
-    """A release of 24 objects, from one byte to more than one piece."""
-    rng = Random("release")
-    for path in PATHS:
-        served.put(path[1:], rng.randbytes(rng.choice([1, 700, 4096, 30_000, 70_000])))
-    return served
+from .conftest import LIMIT_S, OBJECT, PATHS, GateUnderTest, Receivers, Served, eventually, lines_of, until_the_end
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -44,7 +33,7 @@ def test_a_shut_gate_keeps_every_line_open(objects: Served) -> None:
     receivers = Receivers(objects.port, PATHS, Random(1))
     gate.await_shut()
     assert eventually(lambda: receivers.received_bytes == 100_000)
-    assert eventually(lambda: len(objects.origin._connections) == 8)
+    assert eventually(lambda: lines_of(objects.origin) == 8)
 
 
 def test_what_is_no_payload_passes_a_shut_gate(objects: Served) -> None:

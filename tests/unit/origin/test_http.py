@@ -14,7 +14,7 @@ from powercut.errors import UsageError
 from powercut.origin.content import Content
 from powercut.origin.server import Origin
 
-from .conftest import LIMIT_S, OBJECT, Served
+from .conftest import LIMIT_S, OBJECT, Served, origin_threads
 
 SIZE = len(OBJECT)
 
@@ -163,6 +163,14 @@ def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
         line.connect(place)
         line.sendall(b"GET /ref HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n")
         assert line.makefile("rb").read().endswith(b"\r\n\r\nnewest\n")
+
+
+def test_it_stops_at_once(tmp_path: Path) -> None:
+    before, clock = origin_threads(), MonotonicClock()
+    with Origin(clock).listen(tmp_path / "origin.sock"):
+        began_s = clock.now()
+    assert clock.now() - began_s < 1.0
+    assert origin_threads() <= before
 
 
 def test_a_socket_that_a_killed_run_left_is_taken_over(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from powercut.triggers import at
 def _powercut_session(request):
     client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}))
     rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}))
-    return SimpleNamespace(rig=rig, environment="env/board.yaml", seed=request.config.stash[_STARTED])
+    upkeep = SimpleNamespace(aside=None, place="here")
+    return SimpleNamespace(rig=rig, upkeep=upkeep, environment="env/board.yaml", seed=request.config.stash[_STARTED])
 
 @pytest.fixture
 def trial(powercut, tmp_path):

@@ -23,7 +23,7 @@ def test_broken(trial):
 """
 TOOTHLESS = """
 def test_toothless(trial):
-    assert atomic(trial(seen(cut=Cut("x", 0, 0, 0, (loss(trivial=True),))), at.phase("during.write")))
+    assert atomic(trial(seen(cut=Cut("x", None, 0, (loss(trivial=True),))), at.phase("during.write")))
 """
 
 

@@ -32,8 +32,8 @@ def summary(observation: Observation, cut: AnyTrigger | None = None, name: str =
     return summarised(trial(observation, cut, name=name))
 
 
-TRIVIAL = seen(cut=Cut("x", 0, 0, 0, (loss(trivial=True),)))
-NOTHING = seen(cut=Cut("x", 0, 0, 0, (loss(volatile=0, lost=0),)))
+TRIVIAL = seen(cut=Cut("x", None, 0, (loss(trivial=True),)))
+NOTHING = seen(cut=Cut("x", None, 0, (loss(volatile=0, lost=0),)))
 UNCUT = seen(cut=None)
 
 
@@ -61,7 +61,7 @@ def test_a_trial_is_one_line_of_cut_loss_story_and_proof() -> None:
         pytest.param(seen(recovered=None), "not booted", id="not booted"),
         pytest.param(seen(retries=(update(done=False),)), "next update to 1.1 FAILED", id="not updatable"),
         pytest.param(UNCUT, "no cut", id="no cut"),
-        pytest.param(seen(cut=Cut("x", 0, 0, 0)), "plain kill", id="no disk log"),
+        pytest.param(seen(cut=Cut("x", None, 0)), "plain kill", id="no disk log"),
     ],
 )
 def test_the_line_tells_what_happened(observation: Observation, words: str) -> None:
@@ -94,7 +94,7 @@ def test_the_table_counts_what_proved_little() -> None:
 
 
 def test_a_trivial_cut_with_nothing_volatile_counts_as_trivial() -> None:
-    both = seen(cut=Cut("x", 0, 0, 0, (loss(volatile=0, lost=0, trivial=True),)))
+    both = seen(cut=Cut("x", None, 0, (loss(volatile=0, lost=0, trivial=True),)))
     assert table([summary(both)])[-1].startswith("1 trials: 1 trivial (disk as before), 0 with nothing volatile")
 
 

@@ -1,0 +1,129 @@
+"""Whatever the lab does wrong, a trial is INCONCLUSIVE with the right cause, or its cut is confirmed.
+
+Never a wrong verdict, never a hang.
+
+Each fault is switched on before the cut of a trial and stays on until its end. Times are bounds, not measurements.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.lab.racks import LIMITS, coordinated, environment, kept
+from tools.virtual_lab.client import Lab
+
+from powercut.clock import MonotonicClock
+from powercut.model import LossModel, Outcome
+from powercut.rig import Rig
+from powercut.trial import Plan, Trial, judge, run_trial
+from powercut.triggers import at
+from powercut.upkeep import Upkeep
+
+pytestmark = pytest.mark.system
+CLOCK = MonotonicClock()
+# three limits for booting, one for an update
+LIMIT_S = 3 * LIMITS["boot_s"] + LIMITS["update_s"]
+GARBLED = r"garble|garbage|loses or changes|stopped answering|of a good start"
+HOLDS, INCONCLUSIVE = Outcome.HOLDS, Outcome.INCONCLUSIVE
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Two boards: one to be tested, one that has to do with it when the wiring is wrong."""
+    with coordinated(2) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def upkeep(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upkeep]:
+    """The rig of the first board, made whole again after each fault as in a run."""
+    with kept(environment(tmp_path_factory.mktemp("env"), "vlab-1")) as upkeep:
+        yield upkeep
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of the virtual lab, and what has to come of a trial with it. `limit_s`: at most, with the way back."""
+
+    name: str
+    value: float | str | None
+    outcome: Outcome
+    says: str
+    board: str = "vlab-1"
+
+    def __str__(self) -> str:
+        return f"{self.name}" if self.value is None else f"{self.name}={self.value}"
+
+
+SUPPLY = [
+    Fault("late", 2, HOLDS, "acknowledged after 2"),
+    Fault("slow", 2, HOLDS, "acknowledged after"),
+    Fault("hangs", None, INCONCLUSIVE, r"no answer to 'off' in 3 s"),
+    Fault("errors", None, INCONCLUSIVE, r"'off' failed: .*500"),
+    Fault("refuses", None, INCONCLUSIVE, r"'off' failed: .*refused"),
+    Fault("ignores", None, INCONCLUSIVE, r"told to switch off, and reads back as on"),
+    Fault("lies", None, INCONCLUSIVE, r"15 s later the board still answers"),
+    Fault("sticks", None, INCONCLUSIVE, r"15 s later the board still answers"),
+    Fault("cycles", 0.7, INCONCLUSIVE, r"the board spoke again, and nobody had given it power"),
+    Fault("miswired", "vlab-2", INCONCLUSIVE, r"15 s later the board still answers"),
+    Fault("capacitors", 1500, HOLDS, "silent"),
+]
+SERIAL = [
+    Fault("noise", 0.02, INCONCLUSIVE, GARBLED),
+    Fault("loses-bytes", 0.02, INCONCLUSIVE, GARBLED),
+    Fault("cable-pulled", None, INCONCLUSIVE, r"the rig may be to blame|console is silent"),
+    Fault("adapter-unplugged", None, INCONCLUSIVE, r"the line went dead"),
+    Fault("ser2net-killed", None, INCONCLUSIVE, r"the line went dead"),
+]
+LAB = [
+    Fault("exporter-killed", None, INCONCLUSIVE, r"the line went dead", board="lab"),
+    Fault("coordinator-killed", None, INCONCLUSIVE, r"the line went dead", board="lab"),
+]
+
+
+@pytest.mark.parametrize("fault", [*SUPPLY, *SERIAL, *LAB], ids=str)
+def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
+    lab: Lab, upkeep: Upkeep, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    began_s = CLOCK.now()
+    trial = with_fault_at_the_cut(lab, upkeep.rig, fault, tmp_path)
+    took_s = CLOCK.now() - began_s
+    verdict = trial.judge("atomicity")
+    lab.heal()
+    lab.heal("lab")
+    if trial.lab_fault is not None:
+        upkeep.heal(trial.lab_fault)
+    record_property("fault", f"{fault}: {verdict.outcome.name} after {took_s:.0f} s")
+    assert verdict.outcome is fault.outcome, verdict
+    assert re.search(fault.says, told(trial)), told(trial)
+    assert took_s < LIMIT_S
+    assert upkeep.aside is None
+
+
+def with_fault_at_the_cut(lab: Lab, rig: Rig, fault: Fault, folder: Path) -> Trial:
+    """A trial in which the lab begins to misbehave in the moment in which power is to be cut."""
+    cut = rig.device.cut
+
+    def misbehaving() -> None:
+        lab.fault(fault.board, fault.name, fault.value)
+        cut()
+
+    rig.device.cut = misbehaving  # type: ignore[method-assign]
+    plan = Plan(f"fault {fault.name}", "next", at.fraction(0.3), LossModel.NONE, "7", then="boot")
+    try:
+        trial = run_trial(rig, plan, folder)
+    finally:
+        rig.device.cut = cut  # type: ignore[method-assign]
+    judge(rig, trial, ["atomicity"])
+    return trial
+
+
+def told(trial: Trial) -> str:
+    """All that the trial says about its cut."""
+    cut = trial.seen.cut
+    by = cut.off.by if cut is not None and cut.off is not None else ()
+    return "; ".join([*by, str(trial.judge("atomicity")), *filter(None, [trial.lab_fault])])
