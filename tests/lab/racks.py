@@ -25,7 +25,7 @@ LIMITS = {"boot_s": 60, "update_s": 120, "command_s": 40}
 def coordinated(boards: int = 1, **how: Any) -> Iterator[Lab]:
     """A rack whose coordinator this process uses."""
     before = {key: os.environ.get(key) for key in ("LG_COORDINATOR", "PATH")}
-    with rack(boards, on=True, **how) as lab:
+    with rack(boards, **how) as lab:
         os.environ |= {"LG_COORDINATOR": lab.coordinator, "PATH": f"{lab.path}:{os.environ['PATH']}"}
         try:
             yield lab

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from powercut.clock import MonotonicClock
 from powercut.disk.blocks import Blocks
 from powercut.disk.qcow2 import write_overlay
-from powercut.errors import PowercutError
+from powercut.errors import PowercutError, UsageError
 from powercut.lab.commandline import Machine, Sockets, command
 from powercut.lab.diskstack import DiskStack
 from powercut.lab.process import QEMU
@@ -106,6 +106,12 @@ class Board:
             before, logs = await asyncio.wrap_future(self._thread.submit(self._disk, Path(links)))
             await asyncio.to_thread(lambda: write_overlay(target, replayed(before, logs), self._stack.base))
 
+    async def reflash(self) -> None:
+        """Put the image onto the disk again, as it was at first. Raises UsageError while the board has power."""
+        if self.powered:
+            raise UsageError(f"{self.name} has power", "reflash", "switch its outlet off first")
+        await asyncio.wrap_future(self._thread.submit(self._reflash))
+
     async def close(self) -> None:
         """Leave nothing running."""
         self.powered = False
@@ -169,6 +175,10 @@ class Board:
         self.loss = self._stack.lose(self._losing.model, Random(seed), seed)
         for log in spent:
             log.unlink(missing_ok=True)
+
+    def _reflash(self) -> None:
+        self._put_away()
+        self._stack.reset()
 
     def _follow(self, qemu: QEMU) -> None:
         """A guest's reset goes on in a fresh process; anything else that ended QEMU leaves the board without life."""

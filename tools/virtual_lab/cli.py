@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     snapshot.add_argument("board", metavar="BOARD")
     snapshot.add_argument("file", metavar="FILE", type=Path)
+    reflash = verb(
+        "reflash", lambda chosen: Lab(chosen.dir).reflash(chosen.board), "Put the image onto a board's disk again."
+    )
+    reflash.add_argument("board", metavar="BOARD")
     return parser
 
 
@@ -114,6 +118,7 @@ async def _keep_up(chosen: argparse.Namespace) -> None:
                 "fault": lab.fault,
                 "heal": lab.heal,
                 "snapshot": lab.snapshot,
+                "reflash": lab.reflash,
                 "down": down,
             }
             server = await serve(folder, verbs)

@@ -70,6 +70,10 @@ class Lab:
         """A qcow2 overlay of a board's disk as it now is."""
         self.ask("snapshot", board=board, file=str(file.resolve()))
 
+    def reflash(self, board: str) -> None:
+        """Put the image onto the disk of a board again; it has to be off."""
+        self.ask("reflash", board=board)
+
     def down(self) -> None:
         """Stop the lab, and wait until nothing is left of it."""
         self.ask("down")

@@ -173,6 +173,11 @@ class Rack:
         except OSError as error:
             raise UsageError(f"can't write it: {error}", file, "give another file") from error
 
+    async def reflash(self, board: str) -> None:
+        """Put the image onto the disk of a board again."""
+        (place,) = self._chosen(board)
+        await place.board.reflash()
+
     # our own
 
     def _board(self, name: str, home: Path, base: Path, accelerator: str) -> Board:

@@ -408,6 +408,14 @@ def test_the_token_is_kept_from_the_server_but_as_a_prefix(real: RealServer, pro
     assert guarded.get("/asked").status == 404
 
 
+def test_the_server_is_told_that_the_device_called_over_tls(real: RealServer, ca: RunCA, tmp_path: Path) -> None:
+    origin = Origin(MonotonicClock(), TOKEN, Server(real.url))
+    with origin.listen(("127.0.0.1", 0), ca.context("127.0.0.1")) as url:
+        secured = Served(origin, tmp_path, port_of(url), ssl.create_default_context(cadata=ca.pem))
+        assert ["x-forwarded-proto", "https"] in told(secured, f"/{TOKEN}/asked")
+        assert secured.get(f"/{TOKEN}/moved").headers["Location"].startswith(f"{url}/object")
+
+
 def test_a_redirect_to_the_server_leads_through_the_origin(real: RealServer, proxied: Callable[..., Served]) -> None:
     guarded = proxied(real.url, token=TOKEN)
     answer = guarded.get(f"/{TOKEN}/moved")

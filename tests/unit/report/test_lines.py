@@ -61,7 +61,7 @@ def test_a_trial_is_one_line_of_cut_loss_story_and_proof() -> None:
         pytest.param(seen(recovered=None), "not booted", id="not booted"),
         pytest.param(seen(retries=(update(done=False),)), "next update to 1.1 FAILED", id="not updatable"),
         pytest.param(UNCUT, "no cut", id="no cut"),
-        pytest.param(seen(cut=Cut("x", None, 0)), "plain kill", id="no disk log"),
+        pytest.param(seen(cut=Cut("x", None, 0)), "disk not recorded", id="no disk log"),
     ],
 )
 def test_the_line_tells_what_happened(observation: Observation, words: str) -> None:
