@@ -43,6 +43,7 @@ texts = st.text(st.characters(categories=["L", "N", "Zs"], include_characters=":
         (at.fraction(0.1, dwell_s=0.0), "fraction:0.1:dwell=0"),
         (at.request(3), "request:3"),
         (at.console("Deploying: (.*)"), "console:Deploying: (.*)"),
+        (at.console("OTA: done", after_s=1.5), "console:OTA: done:after=1.5"),
         (at.elapsed(2), "elapsed:2"),
         (at.elapsed(0.25), "elapsed:0.25"),
         (at.writes(1000), "writes:1000"),

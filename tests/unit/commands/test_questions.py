@@ -14,8 +14,8 @@ from .answers import BOARD, DEVICE, QEMU
 
 
 def types(*answers: str) -> Callable[[str], str]:
-    """Somebody who types these answers, and then nothing but Enter."""
-    said: Iterator[str] = itertools.chain(answers, itertools.repeat(""))
+    """Somebody who types these answers, and then nothing but Enter, but not for ever."""
+    said: Iterator[str] = itertools.chain(answers, itertools.repeat("", len(QUESTIONS)))
     return lambda _question: next(said)
 
 
@@ -50,9 +50,9 @@ def test_without_asking_the_defaults_are_taken() -> None:
 
 def test_a_wrong_answer_is_told_why_and_asked_again() -> None:
     given = {name: value for name, value in BOARD.items() if name != "power_model"}
-    answers, questions, told = asked(given | {"port": "/dev/ttyS0", "speed": "9600"}, "bogus", "gude")
+    answers, questions, told = asked(given, "", "", "", "", "bogus", "gude")
     assert answers["power_model"] == "gude"
-    assert questions[0] == questions[1] == "the PDU's model, as labgrid calls it: "
+    assert questions[4] == questions[5] == "the PDU's model, as labgrid calls it: "
     assert len(told) == 1 and told[0].startswith("  one of apc, ")
 
 

@@ -1,0 +1,94 @@
+"""What is kept of a place of the lab: its calibration, and what it was cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from powercut.errors import RigError
+from powercut.lab.calibration import DAY_S, Calibration, calibration_of, keep, staleness
+from powercut.lab.wear import Wear, Worn
+
+NOW = 1_800_000_000.0
+MEASURED = Calibration(
+    place="rack-7",
+    supply="gude at pdu.lab",
+    measured_at=NOW,
+    dead_s=(0.02, 0.9, 0.03),
+    acknowledged_s=(0.01, 0.01, 0.02),
+    min_off_s=1.5,
+    boot_s=(8.0, 9.0, 8.5),
+    console_bytes_per_s=11000.0,
+    console_bytes=4096,
+    console_lost=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POWERCUT_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_calibration_is_found_by_the_next_run() -> None:
+    keep(MEASURED)
+    assert calibration_of("rack-7", "gude at pdu.lab") == MEASURED
+
+
+def test_triggers_lead_by_the_median_and_power_stays_away_for_twice_what_is_needed() -> None:
+    assert MEASURED.lead_s == 0.03
+    assert MEASURED.off_s == 3.0
+    assert replace(MEASURED, min_off_s=0.05).off_s == 0.5
+
+
+def test_a_calibration_with_another_supply_is_none() -> None:
+    keep(MEASURED)
+    assert calibration_of("rack-7", "snmp at pdu.lab") is None
+    assert staleness("rack-7", "snmp at pdu.lab") == "it was measured with another supply"
+    assert staleness("rack-8", "gude at pdu.lab") == "there is none"
+
+
+@pytest.mark.parametrize(("days", "says"), [(1, None), (30, None), (31, "it is 31 days old")])
+def test_an_old_calibration_says_so(days: int, says: str | None) -> None:
+    assert MEASURED.stale(MEASURED.supply, NOW + days * DAY_S) == says
+
+
+def test_a_damaged_calibration_is_named() -> None:
+    file = keep(MEASURED)
+    file.write_text("{")
+    with pytest.raises(RigError, match="can't read the calibration"):
+        calibration_of("rack-7", "gude at pdu.lab")
+
+
+def test_wear_is_counted_per_run_and_over_all(cache: Path) -> None:
+    Wear("rack-7").add(cuts=3, switches=6)
+    second = Wear("rack-7")
+    second.add(cuts=1, switches=2)
+    assert second.run == Worn(cuts=1, switches=2)
+    assert second.total == Worn(cuts=4, switches=8)
+    assert Wear("rack-8").total == Worn()
+
+
+def test_bytes_written_are_counted_once_however_often_a_board_is_asked() -> None:
+    wear = Wear("rack-7")
+    for boot, since_boot in [("a", 1000), ("a", 1500), ("b", 200), ("b", 200)]:
+        wear.wrote(boot, since_boot)
+    assert wear.run.written_bytes == 1700
+
+
+def _cut_often(cache: str) -> None:
+    wear = Wear("rack-7", Path(cache))
+    for _ in range(50):
+        wear.add(cuts=1)
+
+
+def test_runs_at_the_same_time_lose_no_count(tmp_path: Path) -> None:
+    runs = [get_context("spawn").Process(target=_cut_often, args=(str(tmp_path),)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert Wear("rack-7", tmp_path).total.cuts == 100
