@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.lab.racks import coordinated, environment
 from tools.virtual_lab.client import Lab
+from tools.virtual_lab.rigs import coordinated, environment
 
 from powercut.clock import MonotonicClock, poll
 from powercut.lab.calibration import Calibration, calibration_of

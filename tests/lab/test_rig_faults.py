@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.lab.racks import LIMITS, coordinated, environment, kept
 from tools.virtual_lab.client import Lab
+from tools.virtual_lab.rigs import LIMITS, coordinated, environment, kept
 
 from powercut.clock import MonotonicClock
 from powercut.model import LossModel, Outcome

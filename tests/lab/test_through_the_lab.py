@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from labgrid import Environment
 from tests.conftest import ROOT
-from tests.lab.racks import coordinated, environment, kept
 from tools.virtual_lab.client import Lab
+from tools.virtual_lab.rigs import coordinated, environment, kept
 
 from powercut.clients import client_of
 from powercut.disk.blocks import open_blocks

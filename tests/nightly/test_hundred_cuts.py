@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
-from tests.lab.racks import coordinated
 from tools.virtual_lab.client import Lab
+from tools.virtual_lab.rigs import coordinated
 
 from powercut.clock import MonotonicClock, poll
 from powercut.lab.places import free_places, wanted_of

@@ -36,6 +36,9 @@ from powercut.trial import Plan, drawn, recording_of, run_trial
 from powercut.triggers import at
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from tools.lib.bench_lab import through_the_lab  # noqa: E402  (the tools are no package of an installation)
+
 ENVIRONMENT = ROOT / "env/qemu-ostree.yaml"
 MIB = 1 << 20
 
@@ -245,6 +248,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
     parser.add_argument("--json", type=Path, default=ROOT / "powercut-out/bench.json", help="where the figures go")
     parser.add_argument("--pairs", type=int, default=3, help="interleaved pairs of trials (default: 3)")
+    parser.add_argument("--cuts", type=int, default=30, help="cuts per way to a supply (default: 30)")
     options = parser.parse_args()
     if os.getloadavg()[0] > 1:
         print(f"the load is {os.getloadavg()[0]:.1f}: figures of a busy machine", file=sys.stderr)
@@ -256,6 +260,7 @@ def main() -> int:
         figures.append(states(rig, rehearsal, 60, 3))
         figures += trials(rig, rehearsal, options.pairs)
         figures.append(overhead(rig, 2))
+    figures += [Figure(name, value, unit, goal=goal) for name, value, unit, goal in through_the_lab(options.cuts)]
     print(table(figures))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1))

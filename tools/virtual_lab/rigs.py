@@ -1,4 +1,4 @@
-"""A virtual rack for tests, and rigs on its boards that are attached as the plugin attaches them."""
+"""For tests and measurements: rigs on a rack's boards, attached as the plugin attaches them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.conftest import ROOT
-from tools.virtual_lab.client import Lab, rack
 
 from powercut.clock import MonotonicClock
 from powercut.lab.places import hold, wanted_of
 from powercut.upkeep import Upkeep
 
+from .client import Lab, rack
+
+ROOT = Path(__file__).resolve().parents[2]
 # a virtual board under load boots in 8 to 15 s
 LIMITS = {"boot_s": 60, "update_s": 120, "command_s": 40}
 
@@ -34,14 +35,26 @@ def coordinated(boards: int = 1, **how: Any) -> Iterator[Lab]:
                 os.environ.pop(key, None) if value is None else os.environ.update({key: value})
 
 
-def environment(folder: Path, place: str, driver: dict[str, Any] | None = None, **options: Any) -> Path:
-    """A copy of env/vlab-ostree.yaml for one place; `driver`: arguments of PowercutBoardDriver."""
+def environment(
+    folder: Path, place: str, driver: dict[str, Any] | None = None, *, supply: str = "http", **options: Any
+) -> Path:
+    """A copy of env/vlab-ostree.yaml for one place; `driver`: arguments of PowercutBoardDriver.
+
+    `supply`: the way to the outlet, "http", "snmp" or "pdudaemon".
+    """
     data = copy.deepcopy(
         yaml.safe_load((ROOT / "env/vlab-ostree.yaml").read_text().replace("../build/", f"{ROOT}/build/"))
     )
     main = data["targets"]["main"]
     main["resources"]["RemotePlace"]["name"] = place
     main["drivers"]["PowercutBoardDriver"].update({"off_s": 1.0, "answer_s": 3.0, **(driver or {})})
+    drivers = main["drivers"]
+    if supply == "pdudaemon":
+        del drivers["NetworkPowerDriver"]
+        drivers["PDUDaemonDriver"] = {}
+        drivers["PowercutBoardDriver"] = drivers.pop("PowercutBoardDriver")  # bound after what it needs
+    else:
+        drivers["NetworkPowerDriver"]["bindings"]["port"] = supply
     powercut = main["options"]["powercut"]
     del powercut["places"]
     powercut.update({"limits": LIMITS, **options})
