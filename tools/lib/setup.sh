@@ -79,3 +79,9 @@ setup_images() { # NAME...
         sudo env "POWERCUT_CACHE=$CACHE" "$ROOT/tools/images/build" "$@"
     fi || exit $?
 }
+
+setup_lab() { # what a virtual rack runs, unpacked into the cache and not installed
+    say "lab software: ser2net, snmpd, pdudaemon, nginx"
+    export POWERCUT_CACHE=$CACHE    # tests change their HOME
+    "$ROOT/tools/lib/lab-packages" >/dev/null || stop "tools/lib/lab-packages" "could not unpack" "see what it says above"
+}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import tests.nginx
 from powercut.clock import MonotonicClock, poll
-from powercut.lab.saves import cache_folder
 from powercut.origin.content import Content
 from powercut.origin.gate import Gate, Limit
 from powercut.origin.listener import Listener
@@ -199,61 +197,11 @@ def fill(served: Served) -> None:
         served.put(path[1:], rng.randbytes(rng.choice([1, 700, 4096, 30_000, 70_000])))
 
 
-NGINX = """\
-daemon off;
-master_process off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-    server {{ listen 127.0.0.1:{port}{ssl}; root {root}; }}
-}}
-"""
-NGINX_TLS = " ssl; ssl_certificate {pair}; ssl_certificate_key {pair}"
-
-
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts nginx, Debian's, over a folder; the port it listens on. `pair`: its key and certificate, for TLS."""
-    unpacked = sorted((cache_folder() / "lab-packages").glob("*/bin/nginx"))
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin") or (str(unpacked[0]) if unpacked else None)
-    if program is None:
-        pytest.skip("no nginx: tools/lib/lab-packages unpacks one")
+    """Starts nginx over a folder; the port it listens on. `pair`: its key and certificate, for TLS."""
     with ExitStack() as stack:
-
-        def start(root: Path, pair: Path | None = None) -> int:
-            folder, port = tmp_path / "nginx", free_port()
-            folder.mkdir()
-            tls = NGINX_TLS.format(pair=pair) if pair is not None else ""
-            (folder / "conf").write_text(NGINX.format(folder=folder, port=port, ssl=tls, root=root))
-            stack.enter_context(_running([program, "-p", str(folder), "-c", "conf"], folder / "error.log"))
-            assert eventually(lambda: _listens(port)), (folder / "error.log").read_text()
-            return port
-
-        yield start
-
-
-@contextmanager
-def _running(command: list[str], log: Path) -> Iterator[None]:
-    with log.open("ab") as said, subprocess.Popen(command, stderr=said) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        return int(unused.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), LIMIT_S):
-        return True
-    return False
+        yield lambda root, pair=None: stack.enter_context(tests.nginx.nginx(tmp_path / "nginx", root, pair))
 
 
 def lines_of(origin: Listener) -> int:

@@ -23,8 +23,9 @@ from powercut.origin.faults import Fault, Kind
 from powercut.origin.gate import Gate
 from powercut.origin.passthrough import Passthrough
 from powercut.origin.tls import RunCA
+from tests.nginx import free_port
 
-from .conftest import LIMIT_S, OBJECT, eventually, free_port, gate, lines_of, origin_threads, port_of, until_the_end
+from .conftest import LIMIT_S, OBJECT, eventually, gate, lines_of, origin_threads, port_of, until_the_end
 
 CURL = ["curl", "-sS", "--max-time", "20"]
 

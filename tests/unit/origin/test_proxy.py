@@ -24,6 +24,7 @@ from powercut.origin.gate import Gate
 from powercut.origin.proxy import Server, end_to_end
 from powercut.origin.server import Origin
 from powercut.origin.tls import RunCA
+from tests.nginx import free_port
 
 from .conftest import (
     LIMIT_S,
@@ -35,7 +36,6 @@ from .conftest import (
     content,
     eventually,
     fill,
-    free_port,
     lines_of,
     port_of,
     until_the_end,
