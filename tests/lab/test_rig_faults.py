@@ -8,15 +8,18 @@ Each fault is switched on before the cut of a trial and stays on until its end. 
 from __future__ import annotations
 
 import re
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 from tools.virtual_lab.client import Lab
 from tools.virtual_lab.rigs import LIMITS, coordinated, environment, kept
 
 from powercut.clock import MonotonicClock
+from powercut.errors import RigError
 from powercut.model import LossModel, Outcome
 from powercut.rig import Rig
 from powercut.trial import Plan, Trial, judge, run_trial
@@ -102,6 +105,23 @@ def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
     assert re.search(fault.says, told(trial)), told(trial)
     assert took_s < LIMIT_S
     assert upkeep.aside is None
+
+
+def test_a_board_whose_outlet_somebody_else_switches_is_not_blamed_for_its_update(lab: Lab, upkeep: Upkeep) -> None:
+    rig, other = upkeep.rig, lab.board("vlab-2")["http"]
+    lab.fault("vlab-2", "shared", "vlab-1")
+
+    def somebody_switches(_line: str) -> None:
+        for value in ("0", "1"):
+            urllib.request.urlopen(other.format(index=lab.board("vlab-2")["index"], value=value), timeout=10).close()
+
+    with rig.known(Random(1)):
+        stop = rig.device.power.reader.watch("OTA: target", somebody_switches)
+        with pytest.raises(RigError, match="the board started anew in the middle of a command"):
+            rig.update(rig.setup.release("next"))
+        stop()
+    lab.heal()
+    upkeep.heal("somebody switched the outlet")
 
 
 def with_fault_at_the_cut(lab: Lab, rig: Rig, fault: Fault, folder: Path) -> Trial:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from powercut.clock import MonotonicClock
-from powercut.device import Answer, Device, Garbled, Silent
+from powercut.device import Answer, Device, Garbled, PowerLost, Silent
 from powercut.errors import RigError
 
 Spoil = Callable[[str], str]
@@ -29,17 +29,23 @@ class OverAWire(Device):
         self.spoil = spoil
         self.asked = 0
         self.clock = MonotonicClock()
-        self.hangs = False
         said = starts or []
-        reader = SimpleNamespace(mark=lambda: 0, lines=lambda _since=0: [SimpleNamespace(text=line) for line in said])
-        self.power: Any = SimpleNamespace(physical=True, reader=reader, resets=0, place="rack-7")
+        reader = SimpleNamespace(
+            mark=lambda: 0,
+            lines=lambda _since=0: [SimpleNamespace(text=line) for line in said],
+            watch=lambda _pattern, _fire: lambda: None,
+            interrupt=lambda _interrupted=True: None,
+        )
+        self.starts_anew = bool(starts)
+        self.power: Any = SimpleNamespace(
+            physical=True, reader=reader, banner="U-Boot", starts=lambda _mark: 1, get=lambda: True, place="rack-7"
+        )
         self._console: Any = SimpleNamespace(sendline=lambda _line: None)
 
     def run(self, command: str, limit_s: float | None = None) -> Answer:
         self.asked += 1
-        if self.hangs:
-            self.power.resets += 1
-            raise Silent("nothing")
+        if self.starts_anew:
+            raise PowerLost
         done = subprocess.run(
             ["sh", "-c", self.spoil(command)], capture_output=True, text=True, timeout=20, check=False
         )
@@ -113,15 +119,13 @@ def test_losses_of_the_console_are_counted() -> None:
 
 
 def test_a_board_that_starts_anew_in_a_command_has_lost_its_power_to_somebody_else() -> None:
-    device = OverAWire(exactly)
-    device.hangs = True
+    device = OverAWire(exactly, starts=["OTA: applying", "U-Boot 2024.01"])
     with pytest.raises(RigError, match="started anew in the middle of a command"):
         device.run_once("ota-update", 1.0)
 
 
 def test_a_board_that_panics_in_a_command_is_not_the_labs_fault() -> None:
     device = OverAWire(exactly, starts=["Kernel panic - not syncing: Attempted to kill init!", "U-Boot 2024.01"])
-    device.hangs = True
     with pytest.raises(Silent):
         device.run_once("ota-update", 1.0)
 
