@@ -143,7 +143,7 @@ def test_without_consent_nothing_is_cut_and_an_origin_that_the_board_does_not_re
 
 
 def test_a_console_that_loses_bytes_is_found(lab: Lab, tmp_path: Path) -> None:
-    lab.fault(BOARD, "loses-bytes", 0.0005)
+    lab.fault(BOARD, "loses-bytes", 0.0003)
     status, steps = doctor(varied(tmp_path), "--no-cut")
     assert status == 1
     assert {*wrong(steps)} & {"login", "losses"}
