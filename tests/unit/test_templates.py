@@ -124,12 +124,12 @@ def test_a_template_with_a_slip_is_found(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_stands_before_what_it_is_bound_to_is_named(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "env/board-uboot-pdu.yaml").read_text()
+    text = (ENV / "board-uboot-pdu.yaml").read_text()
     data = yaml.safe_load(text)
     drivers = data["targets"]["main"]["drivers"]
     first = {"PowercutBoardDriver": drivers.pop("PowercutBoardDriver")}
     data["targets"]["main"]["drivers"] = {**first, **drivers}
     file = tmp_path / "board.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
-    with pytest.raises(UsageError, match="it stands before .*, which it is bound to"):
+    with pytest.raises(UsageError, match=r"it stands before .*, which it is bound to"):
         check_environment(file)
