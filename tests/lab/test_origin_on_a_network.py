@@ -15,7 +15,7 @@ from tools.virtual_lab.client import Lab
 from tools.virtual_lab.rigs import coordinated, environment, kept
 
 from powercut.model import LossModel, Observation, Outcome
-from powercut.trial import Plan, Trial, judge, run_trial
+from powercut.trial import Plan, Trial, run_trial
 from powercut.triggers import at
 from powercut.upkeep import Upkeep
 
@@ -37,8 +37,8 @@ def lab() -> Iterator[Lab]:
 
 def cut_in_the_download(upkeep: Upkeep, folder: Path) -> Observation:
     """What came of a cut in the middle of the download, and of the update that followed."""
-    trial: Trial = run_trial(upkeep.rig, Plan("cut", "next", at.fraction(0.5), LossModel.NONE, "7"), folder)
-    judge(upkeep.rig, trial, ["atomicity", "resumption"])
+    plan, promises = Plan("cut", "next", at.fraction(0.5), LossModel.NONE, "7"), ["atomicity", "resumption"]
+    trial: Trial = run_trial(upkeep.rig, plan, folder, promises_of=lambda _trial: promises)
     assert {name: verdict.outcome for name, verdict in trial.verdicts.items()} == {
         "atomicity": Outcome.HOLDS,
         "resumption": Outcome.HOLDS,

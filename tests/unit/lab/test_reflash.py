@@ -28,8 +28,9 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         def note(*arguments: Any, **_: Any) -> Any:
-            self.done.append((name, *[argument for argument in arguments if not isinstance(argument, Recorder)]))
-            return "tftp-file" if name == "stage" else None
+            if name != "get":
+                self.done.append((name, *[argument for argument in arguments if not isinstance(argument, Recorder)]))
+            return {"stage": "tftp-file", "get": True}.get(name)
 
         return note
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -125,6 +126,39 @@ def test_power_comes_back_when_whoever_cut_it_is_killed(told: Callable[..., dict
     killed = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert poll(lambda: states(tmp_path) == ["off", "on"], CLOCK, limit_s=10)
+
+
+def test_an_order_that_was_given_up_is_not_carried_out_later(supply: Make, tmp_path: Path) -> None:
+    power = supply(switching(tmp_path, off=f"sleep 2; echo late >>{tmp_path}/state"))
+    with pytest.raises(RigError, match="no answer to 'off' in 1 s"):
+        power.must("off", 1)
+    power.must("on", 20)
+    CLOCK.rest(2.5)
+    assert states(tmp_path) == ["off", "on"]
+
+
+def test_power_comes_back_and_nothing_stays_when_whoever_waits_for_a_hanging_supply_is_killed(
+    told: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    reads, writes = os.pipe()
+    description = {**told(switching(tmp_path, off="exec sleep 60")), "limit_s": 2}
+    script = textwrap.dedent(f"""
+        import os, signal
+        from powercut.clock import MonotonicClock
+        from powercut.lab.supply import Supply
+        power = Supply({description!r}, "x", MonotonicClock(), lifeline={writes})
+        power.open()
+        power.order("off")
+        MonotonicClock().rest(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    subprocess.run([sys.executable, "-c", script], timeout=60, check=False, pass_fds=[writes])
+    os.close(writes)
+    assert poll(lambda: states(tmp_path) == ["off", "on"], CLOCK, limit_s=10)
+    readable, _, _ = select.select([reads], [], [], 10)
+    assert readable, "somebody still holds the lifeline"
+    assert os.read(reads, 1) == b""
+    os.close(reads)
 
 
 class Outlet(BaseHTTPRequestHandler):
