@@ -28,6 +28,7 @@ class OverAWire(Device):
     def __init__(self, spoil: Spoil, *, starts: list[str] | None = None) -> None:
         self.spoil = spoil
         self.asked = 0
+        self.silences = 0
         self.clock = MonotonicClock()
         said = starts or []
         reader = SimpleNamespace(
@@ -44,6 +45,9 @@ class OverAWire(Device):
 
     def run(self, command: str, limit_s: float | None = None) -> Answer:
         self.asked += 1
+        if self.silences:
+            self.silences -= 1
+            raise Silent("nothing")
         if self.starts_anew:
             raise PowerLost
         done = subprocess.run(
@@ -96,6 +100,26 @@ def test_a_command_that_lost_a_byte_is_not_taken_for_its_answer() -> None:
     device = OverAWire(in_turn(lambda text: text.replace("echo seven", "echo seve")))
     assert device.ask("echo seven") == Answer(("seven",), 0)
     assert device.asked == 2
+
+
+def test_an_answer_whose_frame_was_garbled_is_asked_for_again() -> None:
+    device = OverAWire(exactly)
+    device.silences = 1
+    assert device.ask("echo seven") == Answer(("seven",), 0)
+
+
+def test_a_shell_that_does_not_answer_is_named() -> None:
+    device = OverAWire(exactly)
+    device.silences = 9
+    with pytest.raises(Garbled, match="no answer"):
+        device.ask("echo seven")
+    assert device.asked == 2
+
+
+def test_a_board_without_md5sum_is_not_called_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = OverAWire(lambda text: text.replace("| md5sum", "| sh -c 'echo sh: md5sum: not found'"))
+    with pytest.raises(RigError, match="the board has no md5sum"):
+        device.ask("echo seven")
 
 
 def test_a_wire_that_garbles_all_the_time_is_named() -> None:
