@@ -38,7 +38,9 @@ class Lab:
             try:
                 channel.connect(str(self.folder / SOCKET))
             except OSError as fault:
-                raise UsageError("no lab runs there", str(self.folder), "start one: vlab up") from fault
+                raise UsageError(
+                    "no lab runs there", str(self.folder), "start one: tools/vlab up, or give its --dir"
+                ) from fault
             with channel.makefile("rw") as lines:
                 lines.write(json.dumps({"do": do, **arguments}) + "\n")
                 lines.flush()
