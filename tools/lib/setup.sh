@@ -83,5 +83,7 @@ setup_images() { # NAME...
 setup_lab() { # what a virtual rack runs, unpacked into the cache and not installed
     say "lab software: ser2net, snmpd, pdudaemon, nginx"
     export POWERCUT_CACHE=$CACHE    # tests change their HOME
+    "$ROOT/tools/lib/lab-packages" >/dev/null && return
+    as_root apt-get update -q >/dev/null || true    # a container may come without lists
     "$ROOT/tools/lib/lab-packages" >/dev/null || stop "tools/lib/lab-packages" "could not unpack" "see what it says above"
 }
