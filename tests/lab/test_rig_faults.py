@@ -31,7 +31,7 @@ pytestmark = pytest.mark.system
 CLOCK = MonotonicClock()
 # a board that is not understood is given up after its limits for booting, and for two questions
 LONG_S = 3 * LIMITS["boot_s"] + LIMITS["update_s"]
-GARBLED = r"garble|garbage|loses or changes|stopped answering|of a good start"
+GARBLED = r"garble|no answer|garbage|loses or changes|stopped answering|of a good start"
 HOLDS, INCONCLUSIVE = Outcome.HOLDS, Outcome.INCONCLUSIVE
 
 
