@@ -463,7 +463,7 @@ def test_a_mistake_is_answered_by_what_to_do(lab: Lab) -> None:
         lab.fault(BOARD, "sleeps")
     done = subprocess.run([str(TOOL), "status", "--dir", "/nowhere"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "to do: start one: vlab up" in done.stderr
+    assert "to do: start one: tools/vlab up" in done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)

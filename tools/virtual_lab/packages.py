@@ -40,6 +40,8 @@ def commands(folder: Path) -> Path:
     unpacked = Path(done.stdout.strip()) / "bin"
     made = folder / "bin"
     made.mkdir()
+    for needed in ("cert_indexes", "mib_indexes"):  # net-snmp says so when it makes them, in the middle of an answer
+        (folder / "snmp" / needed).mkdir(parents=True)
     for name in PROGRAMS:
         program = _find(name, unpacked)
         text = _SCRIPTS.get(name, _PLAIN).format(program=program, folder=folder, dying=" ".join(DYING_ARGS))
