@@ -63,7 +63,7 @@ def test_no_process_stays_and_the_next_run_sweeps(
     folder = run_folder_of(qemu)
     assert folder.is_dir()
     run.send_signal(how)
-    run.wait(60)
+    run.wait(150)
 
     assert poll(lambda: b"qemu" not in command_line(qemu), MonotonicClock(), limit_s=10)
     sweep()
