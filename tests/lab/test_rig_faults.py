@@ -176,6 +176,7 @@ def test_a_board_whose_outlet_somebody_else_switches_is_not_blamed_for_its_updat
 
 def with_fault_at_the_cut(lab: Lab, rig: Rig, fault: Fault, folder: Path) -> Trial:
     """A trial in which the lab begins to misbehave in the moment in which power is to be cut."""
+    rig.device.bring_up()  # a board that is off would be switched off and on, and meet the fault before its trial
     cut = rig.device.cut
 
     def misbehaving() -> None:
