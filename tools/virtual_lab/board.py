@@ -211,17 +211,14 @@ class Board:
 
 
 def machine(accel: str, ssh: Port) -> Machine:
-    """The reference board, with a network that reaches the servers on the host's loopback at 10.0.2.2.
-
-    Two processors, as boards have several; it is never forked, which would need one.
-    """
+    """The reference board, with a network that reaches the servers on the host's loopback at 10.0.2.2."""
     network = f"-netdev user,id=net0,hostfwd=tcp:{HOST}:{ssh.number}-:22 -device virtio-net-pci,netdev=net0,romfile="
     return Machine(
         binary=QEMU_BINARY,
         machine=MACHINE,
         cpu=CPU,
         memory="512M",
-        accel=accel.replace("thread=single", "thread=multi"),
-        extra_args=f"-smp 2 {network}",
+        accel=accel,
+        extra_args=network,
         network=False,
     )
