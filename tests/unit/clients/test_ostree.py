@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from powercut.clients import CLIENTS, Capability, claimed, client_of
 from powercut.clients.ostree import Deployment, OSTree, parse_status
-from powercut.environment import Release, Setup
+from powercut.environment import Release, Retention, Setup
 from powercut.errors import RigError, UsageError
 
 CONSOLE = (Path(__file__).parent.parent / "data" / "console-ostree-status.txt").read_bytes().decode()
@@ -186,14 +186,19 @@ def test_the_environment_chooses_the_client(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "held_to"),
+    ("claims", "taken_back"),
     [
-        ({}, {Capability.RESUMES, Capability.DELTAS}),
-        ({"resumes": False}, {Capability.DELTAS}),
-        ({"resumes": True, "deltas": False}, {Capability.RESUMES}),
+        ({}, set()),
+        ({"resumes": False}, {Capability.RESUMES}),
+        ({"resumes": True, "deltas": False, "stores once": False}, {Capability.DELTAS, Capability.STORES_ONCE}),
     ],
 )
 def test_the_environment_corrects_what_the_client_claims(
-    client: OSTree, setup: Setup, claims: dict[str, bool], held_to: set[Capability]
+    client: OSTree, setup: Setup, claims: dict[str, bool], taken_back: set[Capability]
 ) -> None:
-    assert claimed(client, replace(setup, claims=claims)) == held_to
+    able = replace(setup, rollback="back", retention=Retention("keep {n}", "run {version}"))
+    assert claimed(client, replace(able, claims=claims)) == {*Capability} - taken_back
+
+
+def test_what_a_device_has_no_command_for_it_does_not_claim(client: OSTree, setup: Setup) -> None:
+    assert {*Capability} - claimed(client, setup) == {Capability.ROLLS_BACK, Capability.KEEPS}

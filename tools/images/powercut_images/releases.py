@@ -178,7 +178,7 @@ def _describe(shop: Workshop, repo: Path, commits: dict[str, str], device: Devic
     """Delta files, and `director/VERSION.json`, which a device is shown as `director/update.json`."""
     (repo / "delta-files").mkdir()
     (repo / "director").mkdir()
-    deltas: dict[str, list[dict[str, str | int]]] = {version: [] for version in device.versions}
+    deltas: dict[str, list[dict[str, str | int]]] = {version: [] for version in commits}
     for old, new in device.deltas:
         with shop.step(f"delta {old} to {new}"):
             path = f"delta-files/{old}-{new}.delta"
