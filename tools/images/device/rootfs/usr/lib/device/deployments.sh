@@ -10,11 +10,15 @@ booted_id() {
     done
 }
 version_of() { sed -n 's/^VERSION_ID=//p' "/ostree/deploy/$OSNAME/deploy/$1/usr/lib/os-release"; }
-fell_back() { grep -q ' boot.entry=1 ' /proc/cmdline; }
+# This boot is a fallback, and nothing else was deployed since.
+fell_back() { ! grep -q ' boot.entry=0 ' /proc/cmdline && bootenv is "trial=$(entry_id 0)"; }
 
 # How many are kept.
 VERSIONS=2
 [ ! -r /etc/ota.conf ] || . /etc/ota.conf
+case $VERSIONS in
+'' | *[!0-9]*) VERSIONS=2 ;;
+esac
 
 # add_deployment REF [OPTION...]: the newest from now on; drops what is more than VERSIONS, the oldest first.
 add_deployment() {
