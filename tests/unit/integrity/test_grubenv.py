@@ -98,3 +98,10 @@ def test_the_number_of_tries_and_the_names_are_the_devices_own() -> None:
     names = BootEnvironment(3, "/grubenv", good="ok", trial="newest", tries="count", at_most=1)
     assert decide([NEW, OLD], {"ok": OLD, "newest": NEW, "count": "0"}, names).entry == 0
     assert decide([NEW, OLD], {"ok": OLD, "newest": NEW, "count": "1"}, names).entry == 1
+
+
+def test_of_several_deployments_the_confirmed_one_is_fallen_back_to() -> None:
+    names, bad = BootEnvironment(3, "/grubenv"), "c" * 64 + ".0"
+    used_up = {"good": OLD, "trial": NEW, "tries": "3"}
+    assert decide([NEW, bad, OLD], used_up, names).entry == 2
+    assert decide([NEW, bad], {**used_up, "good": ""}, names).entry == 1
