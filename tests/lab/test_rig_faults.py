@@ -21,7 +21,7 @@ from tools.virtual_lab.rigs import LIMITS, coordinated, environment, kept
 from powercut.clock import MonotonicClock
 from powercut.errors import RigError
 from powercut.model import LossModel, Outcome
-from powercut.rehearsal import rehearse
+from powercut.rehearsal import Stimulus, rehearse
 from powercut.rig import Rig
 from powercut.trial import Plan, Trial, run_trial
 from powercut.triggers import at
@@ -46,7 +46,7 @@ def lab() -> Iterator[Lab]:
 def upkeep(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upkeep]:
     """The rig of the first board, made whole again after each fault as in a run."""
     with kept(environment(tmp_path_factory.mktemp("env"), "vlab-1")) as upkeep:
-        rehearse(upkeep.rig, upkeep.rig.setup.release("next"))  # no part of what is timed
+        rehearse(upkeep.rig, Stimulus(upkeep.rig.setup.release("next")))  # no part of what is timed
         yield upkeep
 
 

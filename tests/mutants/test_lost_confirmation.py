@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 from powercut.invariants import atomicity
 from powercut.model import Cut, LossModel, Observation, Outcome, Promises
-from powercut.rehearsal import rehearse
+from powercut.rehearsal import Stimulus, rehearse
 from powercut.rig import Rig
 from powercut.trial import drawn, recording_of
 
@@ -18,7 +18,7 @@ SEEDS = range(12)
 
 def reasons(rig: Rig, model: LossModel) -> list[str]:
     """What atomicity says of the disks that a cut right after the confirmation leaves, where it is violated."""
-    rehearsal = rehearse(rig, rig.setup.release("next"))
+    rehearsal = rehearse(rig, Stimulus(rig.setup.release("next")))
     recording = recording_of(rig, rehearsal.log_paths, rehearsal.confirmed, rehearsal.began)
     assert rig.judge is not None
     found = []

@@ -30,7 +30,7 @@ from powercut.disk.qcow2 import write_overlay
 from powercut.lab.reader import ConsoleReader
 from powercut.model import LossModel
 from powercut.origin.gate import Gate, Limit
-from powercut.rehearsal import Rehearsal, rehearse
+from powercut.rehearsal import Rehearsal, Stimulus, rehearse
 from powercut.rig import Rig, attach
 from powercut.trial import Plan, drawn, recording_of, run_trial
 from powercut.triggers import at
@@ -255,7 +255,7 @@ def main() -> int:
     figures = reaction(30)
     with rig_on_reference() as rig:
         figures += boot_to_prompt(rig)
-        rehearsal = rehearse(rig, rig.setup.release("next"))
+        rehearsal = rehearse(rig, Stimulus(rig.setup.release("next")))
         figures.append(fork_to_command(rig, 5))
         figures.append(states(rig, rehearsal, 60, 3))
         figures += trials(rig, rehearsal, options.pairs)

@@ -27,6 +27,8 @@ class Device:
     versions: tuple[str, ...]
     deltas: tuple[tuple[str, str], ...]
     signed: bool = True
+    # What a device must refuse: the tree of the second version, each wrong in one way.
+    forged: tuple[str, ...] = ()
     # As in /etc/shadow; None for a console that is a root shell from the start.
     password_hash: str | None = None
     # Where the update server is, for `ostree admin upgrade`; ota-update is given a URL.
@@ -56,7 +58,8 @@ REFERENCE = Device(
     hostname="device",
     prompt="root@device:# ",
     partitions=(Partition("boot", 160), Partition("root", 900), Partition("env", 1)),
-    versions=("1.0", "1.1", "1.2", "1.3-bad", "1.4-panic"),
+    versions=("1.0", "1.1", "1.2", "1.3-bad", "1.4-panic", "1.5", "1.6"),
+    forged=("unsigned", "wrongly-signed", "other-ref"),
     # The agent takes a release that has no delta object by object, so the bad ones need none.
     deltas=(("1.0", "1.1"), ("1.1", "1.2"), ("1.0", "1.2")),
 )

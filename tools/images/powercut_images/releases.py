@@ -21,21 +21,26 @@ DEVICE_FILES = _HERE.parent / "device"
 
 
 def make_keys(store: Store) -> Path:
-    """`gpg`, a key ring that signs commits; `powercut.gpg`, what devices trust; `host_key`, the devices' SSH key."""
+    """`gpg`, a key ring that signs commits; `powercut.gpg`, what devices trust; `host_key`, the devices' SSH key.
+
+    `stranger`: a key ring that no device knows.
+    """
 
     def make(shop: Workshop) -> None:
-        ring = shop.dir / "gpg"
-        ring.mkdir(mode=0o700)
-        gpg = ("gpg", "--homedir", str(ring), "--batch", "--quiet")
         with shop.step("making keys"):
-            # A key of 2023 for a device whose clock may stand in 2023.
-            past = ("--faked-system-time", f"{EPOCH_S}!")
-            shop.run(*gpg, *past, "--passphrase", "", "--quick-gen-key", "powercut@example", "ed25519", "sign", "never")
-            shop.run(*gpg, "--output", shop.dir / "powercut.gpg", "--export")
-            shop.run("gpgconf", "--homedir", ring, "--kill", "all")
+            for name, owner in (("gpg", "powercut@example"), ("stranger", "stranger@example")):
+                ring = shop.dir / name
+                ring.mkdir(mode=0o700)
+                gpg = ("gpg", "--homedir", str(ring), "--batch", "--quiet")
+                # A key of 2023 for a device whose clock may stand in 2023.
+                past = ("--faked-system-time", f"{EPOCH_S}!")
+                shop.run(*gpg, *past, "--passphrase", "", "--quick-gen-key", owner, "ed25519", "sign", "never")
+                if name == "gpg":
+                    shop.run(*gpg, "--output", shop.dir / "powercut.gpg", "--export")
+                shop.run("gpgconf", "--homedir", ring, "--kill", "all")
             shop.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "device", "-f", shop.dir / "host_key")
 
-    return store.get("keys", {"recipe": "1"}, make)
+    return store.get("keys", {"recipe": "2"}, make)
 
 
 def make_releases(store: Store, system: Path, keys: Path, device: Device) -> Path:
@@ -63,7 +68,12 @@ def make_releases(store: Store, system: Path, keys: Path, device: Device) -> Pat
                 _write_release(shop, overlay, system, device, number)
                 commits[version] = _commit(shop, repo, overlay, (device, number), signing)
                 shutil.rmtree(overlay)
-        shop.run("gpgconf", "--homedir", keys / "gpg", "--kill", "all")
+        for kind in device.forged:
+            with shop.step(f"committing one that is {kind}"):
+                version = f"{device.versions[1]}-{kind}"
+                commits[version] = _forge(shop, repo, keys, (device, kind), signing)
+        for ring in ("gpg", "stranger"):
+            shop.run("gpgconf", "--homedir", keys / ring, "--kill", "all")
         # What is on offer, until a server says otherwise, is what a new device has.
         shop.run("ostree", f"--repo={repo}", "reset", device.ref, commits[device.versions[0]])
         _describe(shop, repo, commits, device)
@@ -128,11 +138,28 @@ def _executable(path: Path, script: str) -> None:
 
 def _signing(shop: Workshop, keys: Path, device: Device) -> tuple[str, ...]:
     """The options that make `ostree commit` sign, if this device's releases are signed."""
-    if not device.signed:
-        return ()
-    listed = shop.run("gpg", "--homedir", keys / "gpg", "--batch", "--list-keys", "--with-colons")
+    return _signed_by(shop, keys / "gpg") if device.signed else ()
+
+
+def _signed_by(shop: Workshop, ring: Path) -> tuple[str, ...]:
+    listed = shop.run("gpg", "--homedir", ring, "--batch", "--list-keys", "--with-colons")
     fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
-    return (f"--gpg-sign={fingerprint}", f"--gpg-homedir={keys / 'gpg'}")
+    return (f"--gpg-sign={fingerprint}", f"--gpg-homedir={ring}")
+
+
+def _forge(shop: Workshop, repo: Path, keys: Path, what: tuple[Device, str], signing: tuple[str, ...]) -> str:
+    """The tree of the second version in a commit that is wrong in one way."""
+    device, kind = what
+    signed = {"unsigned": (), "wrongly-signed": _signed_by(shop, keys / "stranger"), "other-ref": signing}[kind]
+    ref = f"{device.ref}-other" if kind == "other-ref" else device.ref
+    version = f"{device.versions[1]}-{kind}"
+    commit = shop.run(
+        *("ostree", f"--repo={repo}", "commit", "-b", ref, f"--tree=ref=release/{device.versions[1]}"),
+        *(f"--timestamp=@{EPOCH_S + 86400 * len(device.versions) + 86400}", f"--add-metadata-string=version={version}"),
+        *("-s", f"release {version}", *signed),
+    ).strip()
+    shop.run("ostree", f"--repo={repo}", "refs", f"--create=release/{version}", commit)
+    return commit
 
 
 def _commit(shop: Workshop, repo: Path, overlay: Path, release: tuple[Device, int], signing: tuple[str, ...]) -> str:
@@ -151,7 +178,7 @@ def _describe(shop: Workshop, repo: Path, commits: dict[str, str], device: Devic
     """Delta files, and `director/VERSION.json`, which a device is shown as `director/update.json`."""
     (repo / "delta-files").mkdir()
     (repo / "director").mkdir()
-    deltas: dict[str, list[dict[str, str | int]]] = {version: [] for version in device.versions}
+    deltas: dict[str, list[dict[str, str | int]]] = {version: [] for version in commits}
     for old, new in device.deltas:
         with shop.step(f"delta {old} to {new}"):
             path = f"delta-files/{old}-{new}.delta"

@@ -12,6 +12,29 @@ booted_id() {
 version_of() { sed -n 's/^VERSION_ID=//p' "/ostree/deploy/$OSNAME/deploy/$1/usr/lib/os-release"; }
 fell_back() { grep -q ' boot.entry=1 ' /proc/cmdline; }
 
+# How many are kept.
+VERSIONS=2
+[ ! -r /etc/ota.conf ] || . /etc/ota.conf
+
+# add_deployment REF [OPTION...]: the newest from now on; drops what is more than VERSIONS, the oldest first.
+add_deployment() {
+    if [ "$VERSIONS" -le 2 ]; then
+        change_deployments deploy --os="$OSNAME" "$@"
+        return
+    fi
+    change_deployments deploy --retain --os="$OSNAME" "$@" || return
+    last=0
+    while [ -n "$(entry_id $((last + 1)))" ]; do last=$((last + 1)); done
+    while [ $last -gt 0 ]; do
+        id=$(entry_id $last)
+        new=$(entry_id 0)
+        if [ "$id" != "$(booted_id)" ] && { [ $last -ge "$VERSIONS" ] || [ "${id%.*}" = "${new%.*}" ]; }; then
+            change_deployments undeploy $last || return
+        fi
+        last=$((last - 1))
+    done
+}
+
 # change_deployments deploy|undeploy ARGUMENT...: as `ostree admin`, durable when it returns 0; else see /run/ota.error.
 change_deployments() {
     [ -z "$(ls /boot/lost+found 2>/dev/null)" ] || heal_boot

@@ -1,0 +1,175 @@
+"""A tree compared with its release, by commands that really run: the device is this host, the tree a checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from powercut.clients.listing import Checklist, compare_tree, parse_listing, parse_sums
+from powercut.clients.ostree import OSTree
+from powercut.clock import MonotonicClock
+from powercut.device import Answer, Device
+from powercut.environment import Release, Setup
+from powercut.errors import RigError
+from powercut.origin.content import Content
+from powercut.origin.server import Origin
+from powercut.rig.post import HTTPPost, post
+
+DEBIAN_NAME = r"lib/systemd/system/system-systemd\x2dcryptsetup.slice"
+
+
+class Host:
+    """Answers as a device does, with the checkout in place of /usr."""
+
+    def __init__(self, usr: Path, scratch: Path) -> None:
+        self._words = {"cd /usr": f"cd {usr}", "/run/powercut": str(scratch)}
+        self.asked: list[str] = []
+
+    def ask(self, command: str, _limit_s: float) -> Answer:
+        self.asked.append(command)
+        for word, here in self._words.items():
+            command = command.replace(word, here)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+        return Answer(tuple((done.stdout + done.stderr).splitlines()), done.returncode)
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one release, among it a name that md5sum escapes."""
+    folder = tmp_path_factory.mktemp("listing")
+    tree, repo = folder / "tree", folder / "repo"
+    (tree / "usr/lib/systemd/system").mkdir(parents=True)
+    (tree / "usr/bin").mkdir()
+    (tree / "usr" / DEBIAN_NAME).write_text("slice")
+    (tree / "usr/bin/app").write_text("one")
+    (tree / "usr/bin/app").chmod(0o755)
+    (tree / "usr/bin/tool").symlink_to("app")
+    subprocess.run(["ostree", f"--repo={repo}", "init", "--mode=archive"], check=True, timeout=30)
+    commit = ["ostree", f"--repo={repo}", "commit", f"--tree=dir={tree}", "-b", "release/1.0"]
+    subprocess.run(commit, check=True, stdout=subprocess.DEVNULL, timeout=30)
+    return repo
+
+
+@pytest.fixture
+def usr(repo: Path, tmp_path: Path) -> Path:
+    checkout = ["ostree", f"--repo={repo}", "checkout", "-UC", "release/1.0", str(tmp_path / "tree")]
+    subprocess.run(checkout, check=True, timeout=30)
+    return tmp_path / "tree/usr"
+
+
+@pytest.fixture
+def checklist(repo: Path, tmp_path: Path) -> Checklist:
+    release = Release("base", "1.0", "release/1.0")
+    setup = Setup("my.yaml", "ostree", repo, "device/stable", {"base": release}, "ota-update {url}")
+    return OSTree(setup).checklist(release, tmp_path / "cache")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[HTTPPost]:
+    origin = Origin(MonotonicClock())
+    with (
+        origin.listen(("127.0.0.1", 0)) as url,
+        post(origin, url, lambda: Content(tmp_path / "nothing")) as office,
+    ):
+        yield office
+
+
+@pytest.fixture
+def host(usr: Path, tmp_path: Path) -> Host:
+    return Host(usr, tmp_path / "scratch")
+
+
+Compare = Callable[[], list[str]]
+
+
+@pytest.fixture
+def compared(host: Host, office: HTTPPost, checklist: Checklist) -> Compare:
+    read: dict[str, str] = {}
+    return lambda: [str(diff) for diff in compare_tree(cast(Device, host), office, checklist, read)]
+
+
+def test_a_release_is_as_its_checklist_says(compared: Compare) -> None:
+    assert compared() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        pytest.param("printf two >bin/app", "./bin/app: content differs", id="content"),
+        pytest.param(": >bin/app", "./bin/app: content differs", id="empty"),
+        pytest.param("chmod 644 bin/app", "./bin/app: is 644", id="mode"),
+        pytest.param("rm bin/app", "./bin/app: missing", id="missing"),
+        pytest.param("touch bin/extra", "./bin/extra: not in the release", id="extra"),
+        pytest.param("ln -sf other bin/tool", "./bin/tool: is 777", id="link"),
+        pytest.param(f"echo more >>'{DEBIAN_NAME}'", "cryptsetup.slice: content differs", id="escaped name"),
+    ],
+)
+def test_whatever_differs_is_found_also_later(compared: Compare, usr: Path, damage: str, says: str) -> None:
+    assert compared() == []
+    subprocess.run(["sh", "-c", f"cd {usr} && {damage}"], check=True, timeout=30)
+    found = compared()
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_a_file_that_can_not_be_read_is_a_difference(compared: Compare, usr: Path, host: Host) -> None:
+    host._words["md5sum --"] = "false --"
+    assert "./bin/app: can't be read" in compared()
+
+
+def test_what_was_read_is_not_read_again(compared: Compare, usr: Path, host: Host, tmp_path: Path) -> None:
+    compared()
+    assert len((tmp_path / "scratch/paths").read_bytes().split(b"\0")) > 2
+    (usr / "bin/link").hardlink_to(usr / "bin/app")  # as a deployment does
+    (usr / "bin/link").unlink()
+    compared()
+    assert (tmp_path / "scratch/paths").read_bytes() == b""
+
+
+def test_a_new_inode_with_the_old_content_is_read(compared: Compare, usr: Path, tmp_path: Path) -> None:
+    compared()
+    (usr / "bin/app").unlink()
+    (usr / "bin/app").write_text("one")
+    (usr / "bin/app").chmod(0o755)
+    assert compared() == []
+    assert (tmp_path / "scratch/paths").read_bytes() == b"./bin/app\0"
+
+
+def test_a_device_that_can_not_compare_is_no_difference(compared: Compare, host: Host) -> None:
+    host._words["find ."] = "no-such-find ."
+    with pytest.raises(RigError, match="could not compare"):
+        compared()
+
+
+def test_a_line_that_is_none_is_not_guessed() -> None:
+    with pytest.raises(RigError, match="unknown line 'find: x'"):
+        parse_listing("find: x\n")
+
+
+def test_names_are_read_as_md5sum_writes_them() -> None:
+    digest = "0" * 32
+    assert parse_sums(f"{digest}  ./plain\n\\{digest}  ./a\\\\x2d\\nb\n") == {
+        "./plain": digest,
+        "./a\\x2d\nb": digest,
+    }
+
+
+def test_an_origin_takes_what_is_sent_only_while_somebody_waits_for_it(tmp_path: Path) -> None:
+    origin = Origin(MonotonicClock())
+    send = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-T", "-"]
+
+    def sent(url: str) -> Any:
+        done = subprocess.run([*send, f"{url}/x"], input="hello", capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    with origin.listen(("127.0.0.1", 0)) as url:
+        with post(origin, url, lambda: Content(tmp_path)) as office:
+            assert sent(url) == 201
+            assert office.take("/x") == b"hello"
+            with pytest.raises(RigError, match="sent nothing to /x"):
+                office.take("/x")
+        assert sent(url) == 405

@@ -1,0 +1,149 @@
+"""What a step of a journey is judged by: each verdict seen to hold, and seen red for its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from powercut.invariants import (
+    at_most,
+    done,
+    fewer,
+    freed,
+    holds_exactly,
+    only_new,
+    refused,
+    runs,
+    stored_once,
+    unreached,
+    whole,
+)
+from powercut.model import (
+    NOT_UP,
+    Boot,
+    DiskView,
+    Evidence,
+    FileSystem,
+    Observation,
+    Outcome,
+    PathDiff,
+    Promises,
+    System,
+    Update,
+    Verdict,
+)
+
+UP = Boot("id", "1.1", "c" * 64, True, 9.0)
+DONE = Update("1.1", True, 0, ("OTA: done 1.1",), 9.0, 100, 3)
+FAILED = Update("1.1", False, 1, ("OTA: failed: refused",), 9.0, 100, 3)
+GOOD = DiskView(systems=(System(0, "b.0", "1.1"), System(1, "a.0", "1.0")), boots=0)
+COMMIT, OTHER = "c" * 64, "d" * 64
+OBJECTS = {f"{COMMIT}.commit", f"{COMMIT}.commitmeta", f"{'1' * 64}.file", f"{'2' * 64}.dirtree"}
+WANTED = {f"{COMMIT}.commit", f"{'1' * 64}.file", f"{'2' * 64}.dirtree"}
+
+
+def reason(verdict: Verdict) -> str:
+    assert verdict.outcome is Outcome.VIOLATED
+    return str(verdict)
+
+
+def test_a_device_that_runs_what_it_should_is_as_it_should_be() -> None:
+    assert runs("x", UP, "1.1", confirms=True)
+
+
+@pytest.mark.parametrize(
+    ("boot", "says"),
+    [
+        (NOT_UP, "did not come up: expected 1.1"),
+        (replace(UP, release="1.0"), "runs 1.0, not 1.1"),
+        (replace(UP, release=None), "runs cccc"),
+        (replace(UP, differing=1, differs=(PathDiff("./a", "missing"),)), "./a: missing"),
+        (replace(UP, confirmed=False), "never confirmed"),
+    ],
+)
+def test_a_device_that_runs_something_else_is_found(boot: Boot, says: str) -> None:
+    assert says in reason(runs("x", boot, "1.1", confirms=True))
+
+
+def test_a_whole_disk_holds_and_so_does_one_that_nobody_can_see() -> None:
+    assert whole("x", GOOD, "1.1")
+    assert whole("x", None, "1.1")
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        (replace(GOOD, problems=("grub.cfg is torn",)), "grub.cfg is torn"),
+        (replace(GOOD, systems=(System(0, "b.0", "1.1", (PathDiff("/a", "missing"),), 1),)), "/a: missing"),
+        (replace(GOOD, systems=(System(0, "b.0", None),)), "the disk is damaged"),
+        (replace(GOOD, filesystems=(FileSystem(2, "ext4", False, ("bad inode",)),)), "partition 2: bad inode"),
+        (replace(GOOD, bad_objects=1, bad_examples=("ab.file",)), "ab.file"),
+        (replace(GOOD, boots=1), "would boot 1.0, not 1.1"),
+        (replace(GOOD, boots=None), "would boot nothing"),
+    ],
+)
+def test_a_damaged_disk_is_found(view: DiskView, says: str) -> None:
+    assert says in reason(whole("x", view, "1.1"))
+
+
+def test_an_update_that_has_to_succeed() -> None:
+    assert done("x", DONE)
+    assert "failed with 1" in reason(done("x", FAILED))
+
+
+def test_an_update_that_must_not_succeed() -> None:
+    assert refused("x", FAILED, "unsigned", 0)
+    assert refused("x", FAILED, "unsigned", None)
+    assert "the device took 1.1" in reason(refused("x", DONE, "unsigned", 0))
+    assert "the device took 1.1" in reason(refused("x", replace(FAILED, exit_code=0), "unsigned", 0))
+    assert "had no end" in reason(refused("x", replace(FAILED, exit_code=None), "unsigned", 0))
+    assert "without a word" in reason(refused("x", replace(FAILED, says=("",)), "unsigned", 0))
+    assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
+
+
+def test_a_repository_that_holds_exactly_what_is_kept() -> None:
+    assert holds_exactly("x", OBJECTS, WANTED, [COMMIT], [])
+
+
+@pytest.mark.parametrize(
+    ("objects", "unfinished", "says"),
+    [
+        (OBJECTS - {f"{'1' * 64}.file"}, [], "1 objects of kept releases are gone"),
+        (OBJECTS | {f"{'3' * 64}.file"}, [], "1 objects of dropped releases are still there"),
+        (OBJECTS | {f"{OTHER}.commitmeta"}, [], f"{OTHER}.commitmeta"),
+        (OBJECTS, ["staging-x"], "unfinished pulls are left"),
+    ],
+)
+def test_a_repository_that_lost_or_left_something_is_found(objects: set[str], unfinished: list[str], says: str) -> None:
+    assert says in reason(holds_exactly("x", objects, WANTED, [COMMIT], unfinished))
+
+
+def test_files_that_are_objects_are_stored_once() -> None:
+    objects = {f"{'1' * 64}.file": (11, 5), f"{'2' * 64}.file": (12, 5), f"{'3' * 64}.dirtree": (11, 5)}
+    both = {"a.0": {"bin/app": 11}, "b.0": {"bin/app": 11, "bin/tool": 12}}
+    assert stored_once("x", objects, both)
+    assert "b.0: /usr/bin/tool" in reason(stored_once("x", objects, {**both, "b.0": {"bin/tool": 99}}))
+    assert "several objects are one inode" in reason(stored_once("x", {**objects, "4.file": (11, 5)}, both))
+    assert stored_once("x", objects, {}).outcome is Outcome.INCONCLUSIVE
+
+
+def test_room_that_is_not_there_again_is_found() -> None:
+    assert freed("x", 1000, 900, 100)
+    assert "101 bytes less" in reason(freed("x", 1000, 899, 100))
+
+
+def test_what_is_fetched() -> None:
+    new = {"a.file": 60, "b.file": 40}
+    assert only_new("x", ["a.file"], ["c.file"])
+    assert "1 objects were fetched that were there" in reason(only_new("x", ["a.file", "c.file"], ["c.file"]))
+    assert at_most("x", 105, new, 5)
+    assert "106 bytes were fetched" in reason(at_most("x", 106, new, 5))
+    assert fewer("x", 99, new)
+    assert "no fewer" in reason(fewer("x", 100, new))
+
+
+def test_a_promise_that_a_route_never_came_to_is_inconclusive() -> None:
+    seen = Observation("1.0", "1.1", Evidence.DISK, Promises(0))
+    assert unreached("x", seen).outcome is Outcome.INCONCLUSIVE
+    assert "the console is dead" in unreached("x", replace(seen, rig_fault="the console is dead")).reason
