@@ -64,11 +64,7 @@ def test_the_console_is_cut_where_the_power_was(bundle: Path) -> None:
     assert (bundle / "console-after-cut.txt").read_text() == "3.0 Linux version 6.1\n"
 
 
-def test_each_request_around_the_cut_has_its_fate_and_the_console_its_place(bundle: Path, tmp_path: Path) -> None:
-    (record,) = (tmp_path / "out").iterdir()
-    with kept(record) as found:
-        (loss,) = found.record.raw["observation"]["cut"]["losses"]
-        assert loss["volatile"] == 9  # of the observation, which is made up: the log itself has five
+def test_each_request_around_the_cut_has_its_fate_and_the_console_its_place(bundle: Path) -> None:
     rows = [line.split() for line in (bundle / "writes.txt").read_text().splitlines() if line[:1] in (" ", "-")]
     assert [row[1] for row in rows if row[0].isdigit()] == [
         *("write", "write", "flush", "write", "write", "write", "write", "write", "flush", "write"),
