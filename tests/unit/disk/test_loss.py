@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from powercut.disk.blocks import Blocks, open_blocks
 from powercut.disk.chain import LogChain, open_chain
 from powercut.disk.log import Kind, Record
-from powercut.disk.loss import Drawn, Torn, apply, draw, lose, split
+from powercut.disk.loss import Chosen, Drawn, Torn, apply, choose, draw, lose, split
 from powercut.model import LossModel
 
 from .conftest import DISK_BYTES, Recorder
@@ -146,3 +146,21 @@ def test_an_empty_chain_loses_nothing() -> None:
     after, loss = lose(Blocks(bytes(4096)), LogChain([]), LossModel.CACHE_TORN, Random(0), seed="0")
     assert loss.trivial
     assert after.read(0, 4096) == bytes(4096)
+
+
+@given(records, seeds)
+def test_a_loss_that_is_named_is_the_loss_that_was_drawn(records: list[Record], rng: Random) -> None:
+    drawn = draw(records, LossModel.CACHE_TORN, rng)
+    again = choose(records, Chosen(drawn.lost, drawn.torn))
+    assert (again.durable, again.kept, again.lost, again.torn) == (
+        drawn.durable,
+        drawn.kept,
+        tuple(sorted(drawn.lost)),
+        drawn.torn,
+    )
+
+
+def test_what_a_flush_covered_can_not_be_named() -> None:
+    written = [Record(0, Kind.WRITE, 0, 512, 0, False), Record(1, Kind.FLUSH, 0, 0, 0, False)]
+    with pytest.raises(AssertionError, match="a flush covered"):
+        choose(written, Chosen((0,)))
