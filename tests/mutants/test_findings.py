@@ -33,7 +33,7 @@ Variant = Callable[[str], Rig]
 
 @dataclass(frozen=True)
 class Live:
-    """One trial that shows a defect: the cut, the weakest loss model, who has to catch it and what it then says (a pattern)."""
+    """One trial that shows a defect: the cut, the weakest loss model, who catches it, a pattern of what it says."""
 
     variant: str
     cut: AnyTrigger
