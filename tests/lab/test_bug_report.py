@@ -165,7 +165,7 @@ def test_two_exports_are_equal_and_say_what_was_lost(violation: Violation, tmp_p
     subprocess.run(["tar", "xf", "one.tar"], cwd=tmp_path, check=True, timeout=60)
     bundle = tmp_path / violation.folder.name
     writes = (bundle / "writes.txt").read_text()
-    assert writes.count("  lost  ") == record(violation.folder)["observation"]["cut"]["losses"][0]["lost"]
+    assert writes.count(" bytes  lost  ") == record(violation.folder)["observation"]["cut"]["losses"][0]["lost"]
     assert "| HEALTH: OK" in writes
     assert "HEALTH: OK" in (bundle / "console-until-cut.txt").read_text()
     assert BOOTS.decode() in (bundle / "console-after-cut.txt").read_text()
