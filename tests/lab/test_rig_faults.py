@@ -91,7 +91,20 @@ LAB = [
 ]
 
 
-@pytest.mark.parametrize("fault", [*SUPPLY, *SERIAL, *LAB], ids=str)
+IN_EVERY_CHECK = {
+    *("hangs", "errors", "lies", "cycles", "capacitors"),
+    *("adapter-unplugged", "ser2net-killed", "coordinator-killed"),
+}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault.name in IN_EVERY_CHECK else pytest.mark.long)
+        for fault in (*SUPPLY, *SERIAL, *LAB)
+    ],
+    ids=str,
+)
 def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
     lab: Lab, upkeep: Upkeep, fault: Fault, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -111,6 +124,7 @@ def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
     assert upkeep.aside is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(2))
 def test_a_wire_that_loses_a_byte_now_and_then_never_makes_a_violation(
     lab: Lab, upkeep: Upkeep, number: int, tmp_path: Path

@@ -109,7 +109,16 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+IN_EVERY_CHECK = (there_and_back_by_command, forged_releases, no_room, merged_etc)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=mutant.name, marks=() if mutant.route in IN_EVERY_CHECK else pytest.mark.long)
+        for mutant in MUTANTS
+    ],
+)
 def test_a_device_that_breaks_a_promise_is_caught_for_the_stated_reason(
     variant: Callable[..., Rig], tmp_path: Path, mutant: Mutant
 ) -> None:

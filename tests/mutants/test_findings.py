@@ -130,6 +130,7 @@ def reasons(rig: Rig, phase: str, model: LossModel) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("finding", REFETCHES, ids=name)
 def test_what_had_arrived_is_fetched_again(made: Variant, tmp_path: Path, finding: Live) -> None:
     verdict = tried(made(finding.variant), finding, tmp_path).judge(finding.invariant)
@@ -146,6 +147,7 @@ def test_a_pull_by_delta_fetches_loose_objects_beside_the_delta(made: Variant) -
     assert fetched > 2 * delta, f"{fetched} bytes fetched, {delta} in deltas"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("finding", WEDGES, ids=name)
 def test_the_boot_is_green_and_the_next_update_is_red(made: Variant, tmp_path: Path, finding: Live) -> None:
     trial = tried(made(finding.variant), finding, tmp_path)
