@@ -93,10 +93,10 @@ MUTANTS = [
         {"retention": {"keep": "true", "activate": "ota-rollback {version}"}},
     ),
     Mutant(
-        "gives back what the user had removed",
+        "writes the release's files over the user's",
         merged_etc,
         "merge",
-        "which the user had removed, is back after the update",
+        "changed by the user, is not as it was after the update",
         {"update": f"ota-update {{url}} && {RESTORE}"},
     ),
     Mutant(

@@ -17,9 +17,10 @@ object 14 9 1e/not-an-object
 partial {B}.commitpartial
 staging staging-1-x
 deployment 1e{B}.0
-file 11 1e{B}.0 bin/app with a blank
+file 11 500 1e{B}.0 bin/app with a blank
+file 15 0 1e{B}.0 bin/empty
 deployment 0f{A}.1
-file 11 0f{A}.1 bin/app
+file 11 500 0f{A}.1 bin/app
 find: no such thing
 """
 

@@ -126,6 +126,7 @@ def test_files_that_are_objects_are_stored_once() -> None:
     assert "b.0: /usr/bin/tool" in reason(stored_once("x", objects, {**both, "b.0": {"bin/tool": 99}}))
     assert "several objects are one inode" in reason(stored_once("x", {**objects, "4.file": (11, 5)}, both))
     assert stored_once("x", objects, {}).outcome is Outcome.INCONCLUSIVE
+    assert stored_once("x", objects, {**both, "c.0": {}}).outcome is Outcome.INCONCLUSIVE
 
 
 def test_room_that_is_not_there_again_is_found() -> None:
