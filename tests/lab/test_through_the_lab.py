@@ -26,7 +26,7 @@ from powercut.rig import setup_of
 from powercut.upkeep import Upkeep
 
 pytestmark = pytest.mark.system
-ONE_PER_PROMISE = "undisturbed or fraction:0.5 or during.deploy"
+ONE_PER_PROMISE = "(undisturbed or fraction:0.5 or during.deploy) and not again and not back"
 TAMPER = "mount -o remount,rw /usr && echo changed >>/usr/lib/os-release && sync"
 
 
