@@ -168,7 +168,13 @@ def test_a_plain_kill_shows_it_on_the_disk(made: Variant, finding: Recorded) -> 
     assert [reason for reason in found if finding.says in reason], found
 
 
-@pytest.mark.parametrize("finding", IN_A_CACHE_ONLY, ids=name)
+@pytest.mark.parametrize(
+    "finding",
+    [
+        pytest.param(row, marks=pytest.mark.long if row.variant == "no-barriers" else (), id=row.variant)
+        for row in IN_A_CACHE_ONLY
+    ],
+)
 def test_only_a_volatile_cache_shows_it(made: Variant, finding: Recorded) -> None:
     rig = made(finding.variant)
 
