@@ -219,7 +219,7 @@ def test_any_damage_to_metadata_is_damage_and_ends(content: bytes, data: st.Data
     undamaged = Ext4(blocks.read)
     width = undamaged.super.block_bytes
     places = [1024, *(extent.physical * width for extent in undamaged.extents(undamaged.inode(2)))]
-    places += [table * width for table in undamaged._tables[:2]]
+    places += [group.inode_table * width for group in undamaged.groups[:2]]
     places += [extent.physical * width for extent in undamaged.extents(undamaged.lookup("/many"))][:2]
     places += [(undamaged.super.first_block + 1) * width]
     flips = st.lists(st.tuples(st.sampled_from(places), st.integers(0, 5000), st.integers(1, 255)), min_size=1)
