@@ -28,9 +28,9 @@ def parts(seen: Mapping[str, Any]) -> dict[str, float]:
         "known": seen["known_s"] or 0.0,
         "update": sum(update["took_s"] for update in updates),
         "boot": sum(boots),
-        "judge": seen["looked_s"] or 0.0,
+        "judge": seen.get("looked_s") or 0.0,
     }
-    return {**found, "rest": max(0.0, (seen["took_s"] or 0.0) - sum(found.values()))}
+    return {**found, "rest": max(0.0, (seen.get("took_s") or 0.0) - sum(found.values()))}
 
 
 def of_run(out: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
