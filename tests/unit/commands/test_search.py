@@ -212,6 +212,14 @@ def test_the_same_seed_tries_in_the_same_order(shrunk: Shrink) -> None:
     assert shrunk(either, seed="one") == shrunk(either, seed="one")
 
 
+def test_the_seed_decides_which_of_several_causes_is_found(folder: Path, shrunk: Shrink) -> None:
+    found = set()
+    for seed in "0123456789":
+        shrunk(lambda state: bool({3, 7} & missing(state)), seed=seed)
+        found.add(left_of(folder))
+    assert found == {Chosen((3,)), Chosen((7,))}
+
+
 def test_what_is_not_violated_is_nothing_to_shrink(folder: Path, shrunk: Shrink) -> None:
     raw = json.loads((folder / "record.json").read_text())
     for verdict in raw["verdicts"].values():
