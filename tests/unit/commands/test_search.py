@@ -133,6 +133,19 @@ def test_exactly_the_culprits_are_left_in_whatever_order_they_are_tried(
     assert f"shows it from record {max(culprits) + 1} to 8; the writes are volatile from" in said
 
 
+@pytest.mark.parametrize("seed", ["7", "13", "18"])
+def test_one_write_that_does_it_alone_is_found_beside_two_that_do_it_together(
+    folder: Path, shrunk: Shrink, seed: str
+) -> None:
+    shrunk(lambda state: {3, 6} <= missing(state) or missing(state) == {5}, seed=seed)
+    assert left_of(folder) == Chosen((5,))
+
+
+def test_with_few_tries_two_that_do_it_together_are_enough(folder: Path, shrunk: Shrink) -> None:
+    shrunk(lambda state: {3, 6} <= missing(state) or missing(state) == {5}, seed="7", at_most=14)
+    assert left_of(folder) == Chosen((3, 6))
+
+
 def test_what_is_left_is_a_record_that_draws_the_same_disk_again(folder: Path, shrunk: Shrink) -> None:
     shrunk(lacking(3, 6))
     with kept(folder.with_name(f"{folder.name}-shrunk")) as opened:
