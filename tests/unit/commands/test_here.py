@@ -17,10 +17,11 @@ from powercut.commands.init.questions import answered
 from powercut.commands.init.written import environment
 from powercut.commands.kept import kept
 from powercut.errors import UsageError
+from powercut.lab.qemudriver import PowercutQEMUDriver
 from powercut.store import load_record
 
 from .answers import QEMU
-from .conftest import MakeRecord
+from .conftest import MACHINE, MakeRecord
 
 Clone = Callable[[], Path]
 
@@ -102,3 +103,22 @@ def test_a_bundle_made_in_another_clone_is_the_same_but_for_where_the_image_was(
     for file in (tmp_path / "first").iterdir():
         there = (tmp_path / "second" / file.name).read_bytes()
         assert file.read_bytes() == there.replace(b"another/clone/image.img", b"disk.img")
+
+
+def test_a_disk_whose_environment_is_gone_is_one_clear_message(
+    make_record: MakeRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["boot", "--print", str(make_record())]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path}/env.yaml: No such file or directory")
+    assert "Traceback" not in said
+
+
+def test_a_disk_is_booted_by_the_environment_of_the_clone_that_one_stands_in(
+    moved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PowercutQEMUDriver, "board", lambda _driver: MACHINE)
+    assert cli.main(["boot", "--print", str(moved)]) == 0
+    overlay, boot = capsys.readouterr().out.splitlines()
+    assert f"-b {moved}/crash.qcow2" in overlay
+    assert boot.startswith(f"{MACHINE.binary} ")
