@@ -15,8 +15,9 @@ from powercut.origin.server import Origin
 from powercut.uptane import Image, Repositories, Shape, Spoilt, is_report, make_keys, read_keys
 
 START = datetime.now(timezone.utc).replace(microsecond=0)
-IMAGE = Image("device-stable-" + "ab" * 32, "ab" * 32, {"version": "1.1"})
-OTHER = Image("device-stable-" + "cd" * 32, "cd" * 32, {"version": "1.2"})
+DETAILS = {"version": "1.1", "ref": "stable", "deltas": []}
+IMAGE = Image("device-stable-" + "ab" * 32, "ab" * 32, DETAILS)
+OTHER = Image("device-stable-" + "cd" * 32, "cd" * 32, DETAILS)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tuf.ngclient import Updater
 
 from powercut.uptane import Flaw, Spoilt
 
-from .conftest import IMAGE, OTHER, Backend
+from .conftest import DETAILS, IMAGE, OTHER, Backend
 
 FOUND_BY = {
     Flaw.EXPIRED: (ExpiredMetadataError, "targets is expired"),
@@ -53,7 +53,7 @@ def test_the_director_speaks_to_the_device_and_the_image_repository_of_the_hardw
         for name in ("director", "repo")
     )
     assert director == {"ecuIdentifiers": {"car-7": {"hardwareId": "board"}}}
-    assert images == {"hardwareIds": ["board"], "targetFormat": "OSTREE", "version": "1.1"}
+    assert images == {"hardwareIds": ["board"], "targetFormat": "OSTREE", **DETAILS}
 
 
 @pytest.mark.parametrize("name", ["director", "repo"])
