@@ -41,6 +41,7 @@ Fetched metadata: yes
 Current Primary ECU running version: {OLD}
 Pending Primary ECU version: {NEW}
 """
+NO_VERSION = "No currently running version on Primary ECU"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,12 @@ def test_info_names_what_runs_and_what_waits(text: str) -> None:
 
 def test_without_an_update_nothing_waits() -> None:
     assert parse_info(INFO[: INFO.index("Pending")]) == Info("car-7", OLD)
+
+
+def test_before_the_first_update_was_seen_nothing_runs_by_its_own_account() -> None:
+    assert parse_info(INFO.replace("Current Primary ECU running version: " + OLD, NO_VERSION)) == Info(
+        "car-7", None, NEW
+    )
 
 
 def test_a_commit_that_was_cut_off_is_not_guessed() -> None:
