@@ -30,9 +30,12 @@ def through_the_lab(cuts: int) -> Iterator[Row]:
             with kept(environment(Path(folder), "vlab-1", QUICK, supply=supply)) as upkeep:
                 yield from latency(lab, upkeep.rig.device.power, supply, cuts)
     # one board may have the whole host, as a board of its own would
-    with coordinated(1, processors=os.cpu_count() or 1) as lab, tempfile.TemporaryDirectory() as folder:
-        with kept(environment(Path(folder), "vlab-1", QUICK)) as upkeep:
-            yield from overhead(upkeep.rig, Path(folder))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        coordinated(1, processors=os.cpu_count() or 1),
+        kept(environment(Path(folder), "vlab-1", QUICK)) as upkeep,
+    ):
+        yield from overhead(upkeep.rig, Path(folder))
 
 
 def latency(lab: Lab, power: Any, supply: str, cuts: int) -> Iterator[Row]:
