@@ -42,7 +42,7 @@ class Judge:
 
     def look(self, state: Blocks) -> DiskView:
         self.state = state.fork()
-        return view(OLD, NEW if any(state.read(self.at, 1)) else MIX)
+        return view(OLD, NEW if any(state.read(self.at, 1)) else MIX, boots=1)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Judge:
         self._broken = broken
 
     def look(self, state: Blocks) -> DiskView:
-        return view(OLD, MIX if self._broken(state) else NEW)
+        return view(OLD, MIX if self._broken(state) else NEW, boots=1)
 
 
 def missing(state: Blocks) -> set[int]:
