@@ -101,6 +101,7 @@ def test_an_update_that_must_not_succeed() -> None:
     assert "the device took 1.1" in reason(refused("x", replace(FAILED, exit_code=0), "unsigned", 0))
     assert "had no end" in reason(refused("x", replace(FAILED, exit_code=None), "unsigned", 0))
     assert "without a word" in reason(refused("x", replace(FAILED, says=("",)), "unsigned", 0))
+    assert refused("x", replace(FAILED, requests=0), "unsigned", 0).outcome is Outcome.INCONCLUSIVE
     assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
 
 
