@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 from .debian import MIRRORS, SUITE
@@ -81,7 +82,7 @@ def make_uptane_system(store: Store, system: Path, keys: Path, device: Device) -
 
 def _make_python(store: Store, system: Path) -> Path:
     """`tree`: Python and the packages, compiled, without what the base system has."""
-    located = json.loads(Workshop("python", store.root).run(_python(), "-c", _LOCATE))
+    located = json.loads(subprocess.run([_python(), "-c", _LOCATE], check=True, capture_output=True).stdout)
     inputs = {
         "system": system.name,
         "packages": repr([(name, version) for name, (version, _) in sorted(located.items())]),
