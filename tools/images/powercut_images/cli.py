@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import needs
+from .bundles import make_bundles, make_certificates
 from .debian import make_base
-from .devices import DEVICES, Device
+from .devices import DEVICES, Device, DualBank
 from .disk import make_disk
+from .dualdisk import make_dual_disk
 from .errors import BuildError
 from .releases import make_keys, make_releases
 from .store import Store, default_root
@@ -64,7 +66,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _build(store: Store, device: Device) -> Path:
+def _build(store: Store, device: Device | DualBank) -> Path:
     system = make_system(store, make_base(store))
     keys = make_keys(store)
+    if isinstance(device, DualBank):
+        bundles = make_bundles(store, system, make_certificates(store), device)
+        return make_dual_disk(store, bundles, keys, device)
     return make_disk(store, make_releases(store, system, keys, device), keys, device)
