@@ -132,7 +132,9 @@ def test_a_wrong_value_is_told_with_the_path_to_it(more: str, where: str, what: 
     [
         pytest.param(SHORTEST.replace("client: ostree", ""), "'client' is a required property", id="no client"),
         pytest.param(
-            SHORTEST.replace("ostree", "rpm"), "client: 'rpm' is not one of ['ostree', 'rauc']", id="no such client"
+            SHORTEST.replace("ostree", "rpm"),
+            "client: 'rpm' is not one of ['ostree', 'rauc', 'swupdate']",
+            id="no such client",
         ),
         pytest.param(SHORTEST.replace('"1.0"', "1.0"), "releases: base: version: 1.0 is not of type", id="not a text"),
         pytest.param("", "None is not of type 'object'", id="nothing"),

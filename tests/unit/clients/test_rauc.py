@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from powercut.clients import Capability, claimed, client_of
-from powercut.clients.bundle import block_list, checklist, files, image_of, parse_manifest
+from powercut.clients.bundle import image_of, parse_manifest
+from powercut.clients.image import block_list, checklist, files
 from powercut.clients.rauc import RAUC, Slot, parse_status
 from powercut.environment import BootEnvironment, Release, Setup
 from powercut.errors import RigError, UsageError
@@ -106,13 +107,13 @@ def test_a_release_is_known_by_its_image(client: RAUC, setup: Setup, bundles: Pa
 def test_an_image_is_read_block_by_block_once(bundles: Path, tmp_path: Path) -> None:
     image = image_of(bundles / "1.0.raucb")
     found = block_list(image, tmp_path)
-    assert (len(found), found.sha256) == (1024, image.sha256)
-    assert block_list(replace(image, bundle=Path("/gone")), tmp_path) == found
+    assert (len(found), found.sha256) == (1024, image.identity)
+    assert block_list(replace(image, file=Path("/gone")), tmp_path) == found
 
 
 def test_an_image_that_is_not_what_its_manifest_says_is_the_users_to_build(bundles: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not what its manifest says"):
-        block_list(replace(image_of(bundles / "1.0.raucb"), sha256="0" * 64), tmp_path)
+        block_list(replace(image_of(bundles / "1.0.raucb"), identity="0" * 64), tmp_path)
 
 
 def test_an_image_is_read_file_by_file(client: RAUC, setup: Setup, bundles: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools.images.powercut_images.bundles import filled, make_bundle, make_certificates, make_slot
+from tools.images.powercut_images.bundles import Wanted, filled, make_bundle, make_certificates, make_slot
 from tools.images.powercut_images.devices import RAUC
 from tools.images.powercut_images.errors import BuildError
 from tools.images.powercut_images.store import Store
@@ -39,7 +39,7 @@ def test_a_missing_signing_key_is_told(shop: Workshop, image: Path, tmp_path: Pa
     signer = tmp_path / "keys/vendor"
     signer.mkdir(parents=True)
     with pytest.raises(BuildError) as told:
-        make_bundle(shop, image, signer, SMALL, "1.1")
+        make_bundle(shop, image, signer, SMALL, Wanted("1.1"))
     assert "image rauc, bundle 1.1: the signing key is missing" in str(told.value)
     assert "to do: remove" in str(told.value)
 
@@ -50,11 +50,11 @@ def test_an_image_of_another_size_than_a_slot_is_told(
 ) -> None:
     image.write_bytes(bytes(size))
     with pytest.raises(BuildError, match=f"its image has {size} bytes, a slot has 1048576"):
-        make_bundle(shop, image, certificates / "vendor", SMALL, "1.1")
+        make_bundle(shop, image, certificates / "vendor", SMALL, Wanted("1.1"))
 
 
 def test_a_bundle_has_its_image_and_a_signature(shop: Workshop, image: Path, certificates: Path) -> None:
-    bundle = make_bundle(shop, image, certificates / "vendor", SMALL, "1.1")
+    bundle = make_bundle(shop, image, certificates / "vendor", SMALL, Wanted("1.1"))
     said = shop.run("rauc", f"--keyring={certificates / 'vendor/ca.pem'}", "info", bundle)
     assert "powercut-dualbank" in said and "1.1" in said
     stranger = subprocess.run(

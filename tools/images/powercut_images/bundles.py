@@ -1,4 +1,4 @@
-"""The releases of a dual-bank device: one image of a slot each, in a signed bundle as RAUC takes it.
+"""The releases of a dual-bank device: one image of a slot each, in a signed file as its update client takes it.
 
 The tree in a slot is the one that an OSTree release of the same version has, with the scripts of this device, and
 `usr/etc` where the system itself looks for it.
@@ -10,8 +10,13 @@ import hashlib
 import json
 import shutil
 import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from .cpio import checked_member
 from .devices import DualBank
 from .disk import MIB, file_system
 from .errors import BuildError
@@ -29,6 +34,7 @@ _SHARED = ("usr/bin/bootenv", "usr/etc/inittab", *(f"usr/lib/device/{name}" for 
 # Slots are read by GRUB, and never repaired: no journal, and nothing that the tools of another release decide.
 _SLOT = ("-t", "ext4", "-b", "4096", "-m", "0", "-N", "20000", "-O", "^has_journal,^metadata_csum,^64bit,^resize_inode")
 _SQUASHFS = "--mksquashfs-args=-comp zstd -Xcompression-level 9 -no-progress -quiet"
+_GZIP_LEVEL = 3
 _DAYS = "7300"
 _SIGNER = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=emailProtection,codeSigning\n"
 
@@ -61,12 +67,12 @@ def _make_signer(shop: Workshop, place: Path, name: str) -> None:
 
 
 def make_bundles(store: Store, system: Path, certificates: Path, device: DualBank) -> Path:
-    """`bundles/VERSION.raucb`, `releases.json`, and `first.img`, the slot of the first release."""
+    """`bundles/VERSION.raucb` (or `.swu`), `releases.json`, and `first.img`, the slot of the first release."""
     inputs = {
         "system": system.name,
         "certificates": certificates.name,
         "device": repr(device),
-        "files": source_hash(DEVICE_FILES / "rootfs", FILES / "rootfs", FILES / "initramfs"),
+        "files": source_hash(DEVICE_FILES / "rootfs", FILES / "rootfs", FILES / device.client, FILES / "initramfs"),
         "recipe": source_hash(
             *(_HERE / name for name in ("bundles.py", "content.py", "cpio.py", "initramfs.py", "releases.py"))
         ),
@@ -81,7 +87,7 @@ def make_bundles(store: Store, system: Path, certificates: Path, device: DualBan
             with shop.step(f"slot of {version}"):
                 make_slot(shop, image, system, vendor, (device, number))
             with shop.step(f"bundle of {version}"):
-                make_bundle(shop, image, vendor, device, version)
+                make_bundle(shop, image, vendor, device, Wanted(version))
                 if number == 1:
                     for kind in device.forged:
                         _forge(shop, image, certificates, (device, kind), version)
@@ -130,13 +136,16 @@ def _write_overlay(shop: Workshop, overlay: Path, system: Path, vendor: Path, re
     device, number = release
     tree, config = system / "tree", device_conf(device)
     shutil.copytree(FILES / "rootfs", overlay, symlinks=True)
+    shutil.copytree(FILES / device.client, overlay, symlinks=True, dirs_exist_ok=True)
     for name in _SHARED:
         (overlay / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(DEVICE_FILES / "rootfs" / name, overlay / name)
     write_release(overlay, tree, device, number, config)
     settings = overlay / "usr/etc/rauc/system.conf"
-    settings.write_text(filled(settings.read_text(), device))
-    shutil.copy(vendor / "ca.pem", overlay / "usr/etc/rauc/ca.pem")
+    if settings.exists():
+        settings.write_text(filled(settings.read_text(), device))
+    (overlay / "usr/etc/ota").mkdir()
+    shutil.copy(vendor / "ca.pem", overlay / "usr/etc/ota/ca.pem")
     initramfs = overlay / "usr/lib/modules" / (system / "kernel-version").read_text() / "initramfs.img"
     initramfs.parent.mkdir(parents=True)
     script = FILES / "initramfs/init"
@@ -146,7 +155,10 @@ def _write_overlay(shop: Workshop, overlay: Path, system: Path, vendor: Path, re
 def device_conf(device: DualBank) -> str:
     """What the scripts on the device need to know about it, as shell assignments."""
     values = {
+        "COMPATIBLE": device.compatible,
         "DATA_DEVICE": device.node("data"),
+        "SLOT_A": device.node("A"),
+        "SLOT_B": device.node("B"),
         "ENV_DEVICE": device.node("env"),
         "ENV_SECTOR": str(ENV_SECTOR),
         "ENV_BACKUP_SECTOR": str(ENV_BACKUP_SECTOR),
@@ -164,14 +176,23 @@ def filled(text: str, device: DualBank) -> str:
     return text
 
 
-def make_bundle(
-    shop: Workshop, image: Path, signer: Path, device: DualBank, version: str, *, name: str = "", compatible: str = ""
-) -> Path:
-    """`bundles/NAME.raucb` (default: the version), signed by `signer`.
+@dataclass(frozen=True)
+class Wanted:
+    """A bundle to be made: of which version, called what, for which kind of device, signed or not."""
+
+    version: str
+    name: str = ""
+    compatible: str = ""
+    signed: bool = True
+
+
+def make_bundle(shop: Workshop, image: Path, signer: Path, device: DualBank, wanted: Wanted) -> Path:
+    """`bundles/NAME.raucb`, or as the device's client takes it; signed by `signer`.
 
     Raises BuildError when the key is missing or the image does not have the size of a slot.
     """
-    where = f"image {shop.name}, bundle {name or version}"
+    name = wanted.name or wanted.version
+    where = f"image {shop.name}, bundle {name}"
     for part in ("sign.key", "sign.pem", "ca.pem"):
         if not (signer / part).is_file():
             what = f"the signing key is missing: there is no {signer / part}"
@@ -179,32 +200,90 @@ def make_bundle(
     if image.stat().st_size != device.slot_mib * MIB:
         what = f"its image has {image.stat().st_size} bytes, a slot has {device.slot_mib * MIB}"
         raise BuildError(where, what, "make both of one size: `slot_mib` in devices.py")
-    content = shop.dir / "content"
+    make, suffix = {"rauc": (_make_raucb, "raucb"), "swupdate": (_make_swu, "swu")}[device.client]
+    content, bundle = shop.dir / "content", shop.dir / f"bundles/{name}.{suffix}"
     content.mkdir()
-    (content / "rootfs.img").hardlink_to(image)
-    (content / "manifest.raucm").write_text(
-        f"[update]\ncompatible={compatible or device.compatible}\nversion={version}\n\n"
-        "[bundle]\nformat=plain\n\n[image.rootfs]\nfilename=rootfs.img\n"
-    )
-    bundle = shop.dir / f"bundles/{name or version}.raucb"
-    signing = (f"--cert={signer / 'sign.pem'}", f"--key={signer / 'sign.key'}", f"--keyring={signer / 'ca.pem'}")
-    shop.run("rauc", *signing, _SQUASHFS, "bundle", content, bundle)
+    make(shop, image, (signer, content, bundle), device, wanted)
     shutil.rmtree(content)
     return bundle
+
+
+def _make_raucb(shop: Workshop, image: Path, places: tuple[Path, Path, Path], device: DualBank, wanted: Wanted) -> None:
+    signer, content, bundle = places
+    (content / "rootfs.img").hardlink_to(image)
+    (content / "manifest.raucm").write_text(
+        f"[update]\ncompatible={wanted.compatible or device.compatible}\nversion={wanted.version}\n\n"
+        "[bundle]\nformat=plain\n\n[image.rootfs]\nfilename=rootfs.img\n"
+    )
+    signing = (f"--cert={signer / 'sign.pem'}", f"--key={signer / 'sign.key'}", f"--keyring={signer / 'ca.pem'}")
+    shop.run("rauc", *signing, _SQUASHFS, "bundle", content, bundle)
+    if not wanted.signed:
+        data = bundle.read_bytes()
+        # The signature lies behind the file system, and its length in the last eight bytes.
+        (signature_bytes,) = struct.unpack(">Q", data[-8:])
+        bundle.write_bytes(data[: -8 - signature_bytes])
+
+
+# Both slots have the same image; which one is written, the command on the device selects. Streamed into the slot.
+_SELECTION = """ {slot}: {{ images: ( {{ filename = "{packed}"; device = "{node}"; type = "raw"; compressed = "zlib";
+   installed-directly = true; sha256 = "{sha256}"; }} ); }};
+"""
+
+
+def _make_swu(shop: Workshop, image: Path, places: tuple[Path, Path, Path], device: DualBank, wanted: Wanted) -> None:
+    signer, content, bundle = places
+    packed, description = content / "rootfs.img.gz", content / "sw-description"
+    with image.open("rb") as file, packed.open("wb") as out:
+        out.writelines(_packed(file))
+    selections = "".join(
+        _SELECTION.format(slot=slot, node=device.node(slot), packed=packed.name, sha256=_sha256(packed))
+        for slot in ("A", "B")
+    )
+    hardware = "another" if wanted.compatible else "1.0"
+    description.write_text(
+        f'software = {{\n version = "{wanted.version}";\n hardware-compatibility = [ "{hardware}" ];\n'
+        f" stable = {{\n{selections} }};\n}}\n"
+    )
+    signature = content / "sw-description.sig"
+    shop.run(
+        *(
+            "openssl",
+            "cms",
+            "-sign",
+            "-in",
+            description,
+            "-out",
+            signature,
+            "-outform",
+            "DER",
+            "-nosmimecap",
+            "-binary",
+        ),
+        *("-signer", signer / "sign.pem", "-inkey", signer / "sign.key"),
+    )
+    members = (description, signature, packed) if wanted.signed else (description, packed)
+    with bundle.open("wb") as out:
+        for member in members:
+            data = member.read_bytes()
+            out.write(checked_member(member.name, data))
+        out.write(checked_member("TRAILER!!!", b""))
+
+
+def _packed(file: BinaryIO) -> Iterator[bytes]:
+    """gzip without a time stamp: equal images are packed the same."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    while piece := file.read(MIB):
+        yield packer.compress(piece)
+    yield packer.flush()
 
 
 def _forge(shop: Workshop, image: Path, certificates: Path, what: tuple[DualBank, str], version: str) -> None:
     """The second release in a bundle that is wrong in one way."""
     device, kind = what
-    name = f"{version}-{kind}"
     signer = certificates / ("stranger" if kind == "wrongly-signed" else "vendor")
     compatible = "another-device" if kind == "other-device" else ""
-    bundle = make_bundle(shop, image, signer, device, version, name=name, compatible=compatible)
-    if kind == "unsigned":
-        data = bundle.read_bytes()
-        # The signature lies behind the file system, and its length in the last eight bytes.
-        (signature_bytes,) = struct.unpack(">Q", data[-8:])
-        bundle.write_bytes(data[: -8 - signature_bytes])
+    wanted = Wanted(version, f"{version}-{kind}", compatible, signed=kind != "unsigned")
+    make_bundle(shop, image, signer, device, wanted)
 
 
 def _sha256(path: Path) -> str:

@@ -62,6 +62,7 @@ class DualBank:
     versions: tuple[str, ...]
     slot_mib: int
     data_mib: int
+    client: str
     # What a device must refuse: the image of the second version, each wrong in one way.
     forged: tuple[str, ...] = ()
     password_hash: str | None = None
@@ -119,7 +120,7 @@ OTHER = Device(
     password_hash="$6$powercut$edpDhgl5bQRYr9aaHP/dmer0DS5l06KZh0NlWCuqZ3rVOC7hQZuXBKZw02TezVsf/8VjUbx3CXjEAPiz603Nx0",
 )
 
-# The second family: Debian's RAUC under the same content, release by release. The last has no kernel.
+# The second family: Debian's RAUC and SWUpdate under the same content, release by release. The last has no kernel.
 RAUC = DualBank(
     name="rauc",
     osname="powercut",
@@ -129,8 +130,10 @@ RAUC = DualBank(
     versions=("1.0", "1.1", "1.2", "1.3-bad", "1.4-panic", "1.5-nokernel"),
     slot_mib=256,
     data_mib=400,
+    client="rauc",
     forged=("unsigned", "wrongly-signed", "other-device"),
 )
+SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
 
 # The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
 DEVICES: dict[str, Device | DualBank] = {
@@ -138,5 +141,5 @@ DEVICES: dict[str, Device | DualBank] = {
     "ostree-stock": REFERENCE,
     "ostree-other": OTHER,
     **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH)},
-    "rauc": RAUC,
+    **{device.name: device for device in (RAUC, SWUPDATE)},
 }

@@ -78,10 +78,11 @@ def _write_data(data: Path, keys: Path, device: DualBank, first: dict[str, str |
     for name in ("var", "etc", "etc.work", "ota"):
         (data / name).mkdir(parents=True)
     write_state(data / "var", keys, device.prompt)
-    (data / "rauc.status").write_text(
-        f"[slot.rootfs.0]\nbundle.compatible={device.compatible}\nbundle.version={first['version']}\n"
-        f"status=ok\nsha256={first['sha256']}\nsize={first['size']}\n"
-    )
+    if device.client == "rauc":
+        (data / "rauc.status").write_text(
+            f"[slot.rootfs.0]\nbundle.compatible={device.compatible}\nbundle.version={first['version']}\n"
+            f"status=ok\nsha256={first['sha256']}\nsize={first['size']}\n"
+        )
 
 
 def _assemble(shop: Workshop, disk: Path, parts: dict[str, Path], device: DualBank) -> None:
