@@ -35,7 +35,7 @@ MUTANTS = [
         "says done before it is",
         at.console("OTA: done early"),
         "atomicity",
-        "the console had said that 1.1 is installed, but 1.0 came up",
+        "the console had said that 1.1 is installed, but on the disk 1.0 boots next",
         {"update": "echo 'OTA: d''one early'; sleep 5; ota-update {url}"},
     ),
     Mutant(

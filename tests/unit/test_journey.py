@@ -56,6 +56,7 @@ def rig(ran: list[str], free: int = 0) -> Any:
             telling=False,
         ),
         known=lambda _rng, _start: nullcontext(),
+        looked_s=0.0,
         stored=lambda: Stored(free, {}, {}, (), ()),
     )
 

@@ -30,7 +30,8 @@ ALIEN = PathDiff("/usr/bin/app", "content differs")
         pytest.param(seen(retries=(), settled=None, after_retry=None), id="stopped after the boot"),
         pytest.param(seen(after_cut=None, after_boot=None, after_retry=None), id="console only"),
         pytest.param(
-            seen(announced=("done",), recovered=boot("1.1"), after_boot=view(boots=1)), id="announced and done"
+            seen(announced=("done",), after_cut=view(boots=1), recovered=boot("1.1"), after_boot=view(boots=1)),
+            id="announced and done",
         ),
         pytest.param(seen(retries=(update("1.2"),), settled=boot("1.2")), id="the next update is the one after"),
     ],
@@ -102,11 +103,16 @@ def test_it_holds(good: Observation) -> None:
             id="what runs is a mix",
         ),
         pytest.param(
-            seen(announced=("done",)), "had said that 1.1 is installed, but 1.0 came up", "", id="done was not durable"
+            seen(announced=("done",)), "had said that 1.1 is installed, but on the disk 1.0 boots next", "",
+            id="done was not durable",
         ),
         pytest.param(
-            seen(announced=("done", "confirmed")), "had confirmed 1.1, but 1.0 came up", "",
-            id="confirmed was not durable",
+            seen(announced=("done",), after_cut=None), "had said that 1.1 is installed, but 1.0 came up", "",
+            id="done was not durable, by the console",
+        ),
+        pytest.param(
+            seen(announced=("done", "confirmed"), after_cut=None), "had confirmed 1.1, but 1.0 came up", "",
+            id="confirmed was not durable, by the console",
         ),
         pytest.param(
             seen(after_boot=view(OLD, MIX)), "after the device's own recovery the system that could boot is a mix", "",

@@ -13,10 +13,12 @@ from powercut.invariants import (
     freed,
     holds_exactly,
     only_new,
+    recorded,
     refused,
     runs,
     spared,
     stored_once,
+    unfetched,
     unreached,
     whole,
 )
@@ -102,6 +104,22 @@ def test_an_update_that_must_not_succeed() -> None:
     assert "without a word" in reason(refused("x", replace(FAILED, says=("",)), "unsigned", 0))
     assert refused("x", replace(FAILED, requests=0), "unsigned", 0).outcome is Outcome.INCONCLUSIVE
     assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
+
+
+def test_what_must_be_refused_before_anything_is_fetched() -> None:
+    assert unfetched("x", replace(FAILED, sent_bytes=0), "expired")
+    assert "expired: 100 bytes of the release were fetched" in reason(unfetched("x", FAILED, "expired"))
+
+
+@pytest.mark.parametrize("reported", [None, COMMIT], ids=["never", "the same"])
+def test_a_record_that_names_what_runs(reported: str | None) -> None:
+    assert recorded("x", COMMIT, reported, COMMIT)
+
+
+def test_a_record_or_a_report_that_names_something_else_is_found() -> None:
+    assert f"the client's record says {OTHER}" in reason(recorded("x", OTHER, None, COMMIT))
+    assert "the client's record says nothing" in reason(recorded("x", None, COMMIT, COMMIT))
+    assert f"{OTHER} was reported to the director" in reason(recorded("x", COMMIT, OTHER, COMMIT))
 
 
 def test_a_repository_that_holds_exactly_what_is_kept() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Device:
     # These two show on the disk alone.
     boot_journal: bool = False
     more_arguments: tuple[str, ...] = ()
+    # Serial and hardware id, for one that verifies Uptane metadata. It shows in the system that it is built on.
+    ecu: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def releases(self) -> Device:
@@ -120,6 +122,15 @@ OTHER = Device(
     password_hash="$6$powercut$edpDhgl5bQRYr9aaHP/dmer0DS5l06KZh0NlWCuqZ3rVOC7hQZuXBKZw02TezVsf/8VjUbx3CXjEAPiz603Nx0",
 )
 
+# The reference with signed metadata: its agent asks a director, and verifies before it pulls.
+UPTANE = replace(
+    REFERENCE,
+    name="ostree-uptane",
+    versions=("1.0", "1.1", "1.2", "1.3-bad"),
+    forged=(),
+    deltas=(("1.0", "1.1"), ("1.1", "1.2")),
+    ecu=("device-0001", "powercut-x86_64"),
+)
 # The second family: Debian's RAUC and SWUpdate under the same content, release by release. The last has no kernel.
 RAUC = DualBank(
     name="rauc",
@@ -140,6 +151,6 @@ DEVICES: dict[str, Device | DualBank] = {
     "ostree": REFERENCE,
     "ostree-stock": REFERENCE,
     "ostree-other": OTHER,
-    **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH)},
+    **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH, UPTANE)},
     **{device.name: device for device in (RAUC, SWUPDATE)},
 }

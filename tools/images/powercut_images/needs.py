@@ -43,7 +43,8 @@ def describe() -> str:
         "Debian 12 or newer on x86_64, root (for the owners of files; nothing is mounted)\n"
         f"packages: {packages}\n"
         f"disk: {_DISK_GIB} GiB in the cache, memory: {_MEMORY_MIB} MiB\n"
-        f"download: {_DOWNLOAD_MB} MB from deb.debian.org, once"
+        f"download: {_DOWNLOAD_MB} MB from deb.debian.org, once\n"
+        "ostree-uptane: 20 MB more, and the clone's .venv, as tools/check --fast makes it"
     )
 
 
