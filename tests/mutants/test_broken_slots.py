@@ -18,7 +18,8 @@ from powercut.rig import Rig
 from powercut.trial import Plan, run_trial
 from powercut.triggers import AnyTrigger
 
-FROM_A_URL = ". /usr/lib/device/slots.sh; . /usr/lib/device/client.sh; start_bus; rauc install {url}/{bundle} && echo 'OTA: ''done'"
+WITH_RAUC = ". /usr/lib/device/slots.sh; . /usr/lib/device/client.sh; start_bus; rauc"
+FROM_A_URL = f"{WITH_RAUC} install {{url}}/{{bundle}} && echo 'OTA: ''done'"
 # As with a client that writes first and tells the boot loader afterwards: what says "not to be booted" is dropped.
 NEVER_NOT_OK = (
     "printf '%s\\n' '#!/bin/sh' shift 'case $* in *_OK=0*) exit 0 ;; list) exec bootenv get ;; esac'"
@@ -77,7 +78,7 @@ TRAVELLED = [
         back_after_a_cut,
         "way back",
         "the disk is damaged",
-        {"rollback": ". /usr/lib/device/slots.sh; . /usr/lib/device/client.sh; start_bus; rauc status mark-active other"},
+        {"rollback": f"{WITH_RAUC} status mark-active other"},
     ),
     Travelled(
         "writes to the slot that runs, what is there already",
