@@ -240,13 +240,19 @@ def test_the_environment_corrects_what_the_client_claims(
         metadata=SIGNED,
         record=OwnRecord("deployed", "cat record"),
     )
-    assert claimed(client, replace(able, claims=claims)) == {*Capability} - taken_back
+    assert claimed(client, replace(able, claims=claims)) == client.can - taken_back
 
 
 def test_what_a_device_has_no_command_for_it_does_not_claim(client: OSTree, setup: Setup) -> None:
-    assert {*Capability} - claimed(client, setup) == {
+    assert client.can - claimed(client, setup) == {
         Capability.ROLLS_BACK,
         Capability.KEEPS,
         Capability.CHECKS,
         Capability.RECORDS,
     }
+
+
+def test_deployments_in_one_file_system_spare_nothing(client: OSTree, setup: Setup) -> None:
+    assert {*Capability} - client.can == {Capability.SPARES}
+    with pytest.raises(UsageError, match=r"my\.yaml: claims: spares what runs: ostree can't: all deployments share"):
+        claimed(client, replace(setup, claims={"spares what runs": True}))

@@ -16,6 +16,7 @@ from powercut.invariants import (
     recorded,
     refused,
     runs,
+    spared,
     stored_once,
     unfetched,
     unreached,
@@ -167,3 +168,38 @@ def test_a_promise_that_a_route_never_came_to_is_inconclusive() -> None:
     seen = Observation("1.0", "1.1", Evidence.DISK, Promises(0))
     assert unreached("x", seen).outcome is Outcome.INCONCLUSIVE
     assert "the console is dead" in unreached("x", replace(seen, rig_fault="the console is dead")).reason
+
+
+SLOTS = DiskView(systems=(System(0, "slot A", "1.0"), System(1, "slot B", "1.1")), boots=0)
+
+
+def test_an_update_beside_what_runs_spares_it() -> None:
+    assert spared("spared", SLOTS, {"slot A": 0, "slot B": 900, "elsewhere": 0})
+
+
+@pytest.mark.parametrize(
+    ("writes", "reason"),
+    [
+        ({"slot A": 1, "slot B": 900, "elsewhere": 0}, "1 writes went to slot A, which runs"),
+        ({"slot A": 0, "slot B": 900, "elsewhere": 2}, "2 writes went to no slot"),
+    ],
+)
+def test_one_write_to_what_runs_or_to_what_is_nobodys_is_a_violation(writes: dict[str, int], reason: str) -> None:
+    verdict = spared("spared", SLOTS, writes)
+    assert (verdict.outcome, reason in verdict.reason) == (Outcome.VIOLATED, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "writes"),
+    [
+        (None, {"slot A": 0}),
+        (SLOTS, None),
+        (SLOTS, {}),
+        (DiskView(), {"slot A": 0}),
+        (SLOTS, {"slot A": 0, "slot B": 0, "elsewhere": 0}),
+    ],
+)
+def test_without_a_recorded_disk_nobody_knows_what_was_spared(
+    before: DiskView | None, writes: dict[str, int] | None
+) -> None:
+    assert spared("spared", before, writes).outcome is Outcome.INCONCLUSIVE

@@ -24,7 +24,7 @@ from powercut.triggers import at
 
 @pytest.fixture(scope="session")
 def _powercut_session(request):
-    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}))
+    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot={Capability.COLLECTS: "why"})
     has = dict.fromkeys(("rollback", "retention", "metadata", "record"))
     rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}, **has))
     upkeep = SimpleNamespace(aside=None, place="here")

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import needs
+from .bundles import make_bundles, make_certificates
 from .debian import make_base
-from .devices import DEVICES, Device
+from .devices import DEVICES, Device, DualBank
 from .disk import make_disk
+from .dualdisk import make_dual_disk
 from .errors import BuildError
 from .releases import make_keys, make_releases
 from .store import Store, default_root
@@ -65,9 +67,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _build(store: Store, name: str, device: Device) -> dict[str, Path]:
+def _build(store: Store, name: str, device: Device | DualBank) -> dict[str, Path]:
     """What was built, by the name of the link to it."""
     system, links = make_system(store, make_base(store)), {}
+    if isinstance(device, DualBank):
+        bundles = make_bundles(store, system, make_certificates(store), device)
+        return {name: make_dual_disk(store, bundles, make_keys(store), device)}
     if device.ecu is not None:
         links["uptane-keys"] = make_uptane_keys(store)
         system = make_uptane_system(store, system, links["uptane-keys"], device)
