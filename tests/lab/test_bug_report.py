@@ -146,6 +146,7 @@ def clone(violation: Violation, tmp_path: Path) -> Iterator[Path]:
         gone.rename(first)
 
 
+@pytest.mark.long
 def test_it_is_replayed_shrunk_and_packed_in_a_fresh_clone(violation: Violation, clone: Path) -> None:
     kept = Path("out") / violation.folder.name
     options = ["--powercut-out", "again", "-p", "no:cacheprovider"]

@@ -111,7 +111,7 @@ ON_A_ROUTE = [
     Travelled("stalled", one_stall, "network", r"the update to 1\.1 failed with None"),
 ]
 ALONE = ["stock-delta", "unmarked-delta"]
-LONG = ["counts-always"]
+LONG = ["counts-always", "fixed-boot-id", "no-fsync", "per-object-fsync", "stalled", "unsynced-download"]
 
 
 def rows(*findings: Live | Recorded | Travelled) -> pytest.MarkDecorator:
@@ -236,6 +236,7 @@ def test_the_boot_is_green_and_the_next_update_is_red(made: Variant, tmp_path: P
     wedged(tried(made(finding.variant), finding, tmp_path), finding.says)
 
 
+@pytest.mark.long
 def test_unmarked_delta_is_taken_for_complete(made: Variant, tmp_path: Path) -> None:
     rig = made("unmarked-delta")
     rehearsal = rehearse(rig, Stimulus(rig.setup.release("next")))
