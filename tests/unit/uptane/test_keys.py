@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,15 @@ def test_a_root_names_the_keys_that_sign_and_signs_itself(keys: Path, name: str)
     signers = {role: [signer.public_key.keyid for signer in found] for role, found in authority.signers.items()}
     assert signers == {role: root.signed.roles[role].keyids for role in ("root", "timestamp", "snapshot", "targets")}
     assert root.signed.roles["targets"].threshold == 2
+
+
+@pytest.mark.parametrize("name", ["director", "repo"])
+def test_the_root_is_there_in_aktualizrs_shape_too(keys: Path, name: str) -> None:
+    root, other = (json.loads((keys / name / file).read_text()) for file in ("root.json", "root.aktualizr.json"))
+    assert root["signed"] == other["signed"]
+    (signature,), (same,) = root["signatures"], other["signatures"]
+    assert base64.b64decode(same["sig"]).hex() == signature["sig"]
+    assert same["method"] == "ed25519"
 
 
 def test_the_two_repositories_share_no_key(keys: Path) -> None:
