@@ -108,7 +108,7 @@ OTHERS = [
     ),
     Mutant("leaves its record behind", BEHIND, cut_before_it_is_recorded, "record", "and the client's record says"),
     Mutant(
-        "installs what runs once more", TWICE, cut_before_it_is_recorded, "record", "objects of kept releases are gone"
+        "installs what runs once more", TWICE, cut_before_it_is_recorded, "record", "1.0 can't be gone back to any more"
     ),
 ]
 IN_EVERY_CHECK = ("believes anybody", "leaves its record behind")

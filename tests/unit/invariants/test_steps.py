@@ -12,6 +12,7 @@ from powercut.invariants import (
     fewer,
     freed,
     holds_exactly,
+    kept,
     only_new,
     recorded,
     refused,
@@ -109,6 +110,11 @@ def test_an_update_that_must_not_succeed() -> None:
 def test_what_must_be_refused_before_anything_is_fetched() -> None:
     assert unfetched("x", replace(FAILED, sent_bytes=0), "expired")
     assert "expired: 100 bytes of the release were fetched" in reason(unfetched("x", FAILED, "expired"))
+
+
+def test_a_release_that_is_dropped_is_found() -> None:
+    assert kept("x", True, "1.0")
+    assert "1.0 can't be gone back to any more" in reason(kept("x", False, "1.0"))
 
 
 @pytest.mark.parametrize("reported", [None, COMMIT], ids=["never", "the same"])
