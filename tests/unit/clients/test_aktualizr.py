@@ -1,6 +1,8 @@
-"""aktualizr's lines, as its source has them and runs of it showed them."""
+"""aktualizr's lines, as consoles of it were recorded and as its source has them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from powercut.clients.aktualizr import Aktualizr, Info, Once, parse_info, parse_
 from powercut.errors import RigError
 from powercut.uptane import Shape
 
+DATA = Path(__file__).parent.parent / "data"
+RUNS = "63a856d5b13408344caf8832a5db22ae92dcb65609812df011eb1354fbcdb03c"
 OLD, NEW = "7c" * 32, "d7" * 32
 
 # `aktualizr once` that installs, without the lines that say nothing of its result
@@ -61,6 +65,21 @@ NO_VERSION = "No currently running version on Primary ECU"
 def test_its_lines_say_how_it_ended_where_its_exit_code_is_always_0(lines: list[str], once: Once, code: int) -> None:
     assert parse_once(lines) == once
     assert judged(lines) == code
+
+
+def recorded(name: str) -> str:
+    """The console of a device: an installation, one that was refused, and what it says of itself afterwards."""
+    return (DATA / f"console-aktualizr-{name}.txt").read_bytes().decode()
+
+
+def test_a_recorded_installation_and_a_recorded_refusal_are_told_apart() -> None:
+    assert parse_once(recorded("once").splitlines()) == Once("Success", "NEED_COMPLETION")
+    assert parse_once(recorded("refused").splitlines()) == Once()
+
+
+def test_a_recorded_account_of_itself_is_read() -> None:
+    # after a cut before its record: what runs was installed once more
+    assert parse_info(recorded("info")) == Info("device-0001", RUNS, RUNS)
 
 
 def judged(lines: list[str], exit_code: int = 0) -> int:
