@@ -281,8 +281,13 @@ def test_a_route_shows_it(made: Variant, tmp_path: Path, finding: Travelled) -> 
     assert re.search(finding.says, str(verdict)), verdict
 
 
-@pytest.mark.parametrize("phase", ["during.switch", "after.done", "during.first_boot", "after.confirmed"])
-def test_the_reference_device_has_none_of_them(reference: Rig, phase: str) -> None:
-    assert reasons(reference, phase, LossModel.NONE) == []
-    assert reasons(reference, phase, LossModel.CACHE) == []
-    assert reasons(reference, phase, LossModel.NONE, user_data) == []
+@pytest.mark.parametrize(
+    ("phase", "judge"),
+    [(phase, atomicity_at_rest) for phase in ("during.switch", "after.done", "during.first_boot", "after.confirmed")]
+    + [("after.done", user_data)],
+)
+def test_the_reference_device_has_none_of_them(
+    reference: Rig, phase: str, judge: Callable[[Observation], Verdict]
+) -> None:
+    assert reasons(reference, phase, LossModel.NONE, judge) == []
+    assert reasons(reference, phase, LossModel.CACHE, judge) == []
