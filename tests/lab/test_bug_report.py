@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,36 @@ def test_the_printed_command_replays_it_from_any_folder(
     assert again.returncode == 1, again.stdout + again.stderr
     (folder,) = (tmp_path / "again").iterdir()
     assert reason(folder) == reason(violation.folder)
+
+
+@pytest.fixture
+def clone(violation: Violation, tmp_path: Path) -> Iterator[Path]:
+    """Environment, test, record and image at another place, while the first one is gone."""
+    first = violation.folder.parents[1]
+    clone, gone = tmp_path / "clone", first.with_name(f"{first.name}-gone")
+    shutil.copytree(first, clone)
+    subprocess.run(["cp", "--sparse=always", DISK, clone / "disk.img"], check=True, timeout=300)
+    environment = clone / "qemu-ostree.yaml"
+    environment.write_text(environment.read_text().replace(DISK, "disk.img"))
+    first.rename(gone)
+    try:
+        yield clone
+    finally:
+        gone.rename(first)
+
+
+@pytest.mark.long
+def test_it_is_replayed_shrunk_and_packed_in_a_fresh_clone(violation: Violation, clone: Path) -> None:
+    kept = Path("out") / violation.folder.name
+    options = ["--powercut-out", "again", "-p", "no:cacheprovider"]
+    again = run([sys.executable, "-m", "powercut.cli", "replay", str(kept), *options], clone)
+    assert again.returncode == 1, again.stdout + again.stderr
+    (folder,) = (clone / "again").iterdir()
+    assert reason(folder) == reason(clone / kept)
+    assert record(folder)["observation"]["cut"]["losses"] == record(clone / kept)["observation"]["cut"]["losses"]
+    assert "none of them can be left out" in command("shrink", kept, cwd=clone)
+    command("export", kept.with_name(f"{kept.name}-shrunk"), "--out", "bundle", cwd=clone)
+    assert record(clone / kept)["sha256"] in (clone / "bundle/README.md").read_text()
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["recorded", "shrunk"])

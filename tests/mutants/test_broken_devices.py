@@ -87,7 +87,17 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+LONG = {
+    "changes a file of a release",
+    "throws its download away, judged on the device",
+    "writes over the user's file, judged on the device",
+}
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(mutant, id=mutant.name, marks=pytest.mark.long if mutant.name in LONG else ()) for mutant in MUTANTS],
+)
 def test_a_broken_device_is_caught_for_the_stated_reason(
     variant: Callable[..., Rig], tmp_path: Path, mutant: Mutant
 ) -> None:

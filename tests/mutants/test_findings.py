@@ -2,7 +2,7 @@
 
 A variant is an entry of env/variants/variants.yaml. A recorded finding is judged on disks drawn from one rehearsal,
 without a boot; a live one needs the boot and the next update after the cut; a travelled one is a route of the suite.
-Long is what takes more than 90 s alone.
+Long is what takes more than 90 s alone, or is shown by a neighbour as well.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ ON_A_ROUTE = [
     Travelled("stalled", one_stall, "network", r"the update to 1\.1 failed with None"),
 ]
 ALONE = ["stock-delta", "unmarked-delta"]
-LONG = ["stock-pull", "unsynced-download", "fixed-boot-id", "boot-nofsck", "counts-always", "stalled"]
+LONG = ["counts-always", "fixed-boot-id", "no-fsync", "per-object-fsync", "stalled", "unsynced-download"]
 
 
 def rows(*findings: Live | Recorded | Travelled) -> pytest.MarkDecorator:

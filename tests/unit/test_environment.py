@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from powercut.environment import SCHEMA, BootEnvironment, Setup, did_you_mean, read_setup
+from powercut.environment import SCHEMA, BootEnvironment, MetadataSetup, OwnRecord, Setup, did_you_mean, read_setup
 from powercut.errors import UsageError
 
 FOLDER = Path("/lab")
@@ -75,6 +75,16 @@ limits: {boot_s: 10, command_s: 0.5}
     assert (setup.boot_s, setup.update_s, setup.command_s) == (10, 300.0, 0.5)
 
 
+def test_whose_metadata_it_is_and_what_the_client_records_is_said() -> None:
+    setup = read("""
+metadata: {keys: ../keys, serial: car-7, hardware_id: board}
+record: {deployed: 'OTA: deployed', installed: cat /var/lib/installed}
+""")
+    assert setup.metadata == MetadataSetup(Path("/lab/../keys"), "car-7", "board")
+    assert setup.record == OwnRecord("OTA: deployed", "cat /var/lib/installed")
+    assert (read().metadata, read().record) == (None, None)
+
+
 def test_a_slow_host_stretches_every_limit_given_or_not() -> None:
     setup = read("limits: {boot_s: 10}", slow=3.0)
     assert (setup.boot_s, setup.update_s, setup.command_s) == (30.0, 900.0, 180.0)
@@ -120,6 +130,8 @@ def test_a_role_that_there_is_not_gets_the_one_that_was_meant() -> None:
         ("reboot: ''", "powercut: reboot", "should be non-empty"),
         ("done: 'OTA('", "powercut: done", "'OTA(' is not a 'regex'"),
         ("phases: {during.write: '['}", "powercut: phases: during.write", "'[' is not a 'regex'"),
+        ("metadata: {keys: k, serial: s}", "powercut: metadata", "'hardware_id' is a required property"),
+        ("record: {deployed: x}", "powercut: record", "'installed' is a required property"),
         ("boot_environment: {partition: 3}", "powercut: boot_environment", "'file' is a required property"),
     ],
 )
@@ -131,7 +143,7 @@ def test_a_wrong_value_is_told_with_the_path_to_it(more: str, where: str, what: 
     ("text", "what"),
     [
         pytest.param(SHORTEST.replace("client: ostree", ""), "'client' is a required property", id="no client"),
-        pytest.param(SHORTEST.replace("ostree", "rpm"), "client: 'rpm' is not one of ['ostree']", id="no such client"),
+        pytest.param(SHORTEST.replace("ostree", "rpm"), "client: 'rpm' is not one of ['ostree', ", id="no such client"),
         pytest.param(SHORTEST.replace('"1.0"', "1.0"), "releases: base: version: 1.0 is not of type", id="not a text"),
         pytest.param("", "None is not of type 'object'", id="nothing"),
         pytest.param("[1]", "[1] is not of type 'object'", id="a list"),

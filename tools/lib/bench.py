@@ -37,7 +37,8 @@ from powercut.triggers import at
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tools.lib.bench_lab import through_the_lab  # noqa: E402  (the tools are no package of an installation)
+from tools.lib import bench_suite  # noqa: E402  (the tools are no package of an installation)
+from tools.lib.bench_lab import through_the_lab  # noqa: E402
 
 ENVIRONMENT = ROOT / "env/qemu-ostree.yaml"
 MIB = 1 << 20
@@ -249,7 +250,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=ROOT / "powercut-out/bench.json", help="where the figures go")
     parser.add_argument("--pairs", type=int, default=3, help="interleaved pairs of trials (default: 3)")
     parser.add_argument("--cuts", type=int, default=30, help="cuts per way to a supply (default: 30)")
+    parser.add_argument("--suite", type=Path, help="tell only where the time of a run went: its --powercut-out folder")
     options = parser.parse_args()
+    if options.suite is not None:
+        print(bench_suite.table(options.suite))
+        return 0
     if os.getloadavg()[0] > 1:
         print(f"the load is {os.getloadavg()[0]:.1f}: figures of a busy machine", file=sys.stderr)
     figures = reaction(30)

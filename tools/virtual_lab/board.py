@@ -210,8 +210,10 @@ class Board:
         return self._stack.before, tuple(linked)
 
 
-def machine(accel: str, ssh: Port) -> Machine:
+def machine(accel: str, ssh: Port, processors: int) -> Machine:
     """The reference board, with a network that reaches the servers on the host's loopback at 10.0.2.2."""
+    if processors > 1:
+        accel = accel.replace("thread=single", "thread=multi")  # each on a core of its own
     network = f"-netdev user,id=net0,hostfwd=tcp:{HOST}:{ssh.number}-:22 -device virtio-net-pci,netdev=net0,romfile="
     return Machine(
         binary=QEMU_BINARY,
@@ -219,6 +221,6 @@ def machine(accel: str, ssh: Port) -> Machine:
         cpu=CPU,
         memory="512M",
         accel=accel,
-        extra_args=network,
+        extra_args=f"-smp {processors} {network}",
         network=False,
     )

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = verb("up", _up, "Bring a rack up and keep it until Ctrl-C.")
     up.add_argument("--boards", type=int, default=2, metavar="N", help="how many (default: %(default)s)")
+    up.add_argument("--processors", type=int, default=1, metavar="N", help="of each board (default: %(default)s)")
     up.add_argument("--image", type=Path, default=IMAGE, metavar="IMG", help="their disk (default: the OSTree device)")
     up.add_argument("--loss", choices=[str(model) for model in LossModel], default="none", help="what a cut takes")
     up.add_argument("--seed", default="0", metavar="S", help="of losses, and of noise on the serial lines")
@@ -87,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 def _up(chosen: argparse.Namespace) -> None:
     if not 1 <= chosen.boards <= 64:
         raise UsageError(f"{chosen.boards} boards", "--boards", "1 to 64")
+    if not 1 <= chosen.processors <= 8:
+        raise UsageError(f"{chosen.processors} processors", "--processors", "1 to 8")
     os.environ["POWERCUT_VLAB"] = str(chosen.dir)  # by which every process of this lab can be found
     asyncio.run(_keep_up(chosen))
 
@@ -102,7 +105,7 @@ async def _keep_up(chosen: argparse.Namespace) -> None:
     async def down() -> None:
         stop.set()
 
-    options = Options(chosen.boards, chosen.image, LossModel(chosen.loss), chosen.seed, chosen.on)
+    options = Options(chosen.boards, chosen.processors, chosen.image, LossModel(chosen.loss), chosen.seed, chosen.on)
     with lab_folder(chosen.dir) as (folder, ttys):
         lab = Rack(options, folder, ttys)
         try:

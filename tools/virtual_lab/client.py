@@ -101,6 +101,7 @@ def rack(
     loss: str = "none",
     seed: str = "0",
     on: bool = False,
+    processors: int = 1,
     folder: Path | None = None,
 ) -> Iterator[Lab]:
     """A lab for as long as the body runs."""
@@ -115,6 +116,8 @@ def rack(
         "up",
         "--boards",
         str(boards),
+        "--processors",
+        str(processors),
         "--dir",
         str(place),
         "--loss",

@@ -39,9 +39,10 @@ NO_EXPORT = {"coordinator-killed", "exporter-killed"}
 
 @dataclass(frozen=True)
 class Options:
-    """What `vlab up` was told."""
+    """What `vlab up` was told. `processors`: of each board."""
 
     boards: int
+    processors: int
     image: Path
     loss: LossModel
     seed: str
@@ -185,7 +186,7 @@ class Rack:
         uart = Uart(self._ttys / name, f"{self.options.seed}:{name}")
         stack = DiskStack(0, base, self._held.enter_context(open_blocks(base)), "virtio-blk-pci", True, home)
         losing = Losing(self.options.loss, self.options.seed)
-        return Board(name, machine(accelerator, ssh), stack, uart, ssh, losing, home)
+        return Board(name, machine(accelerator, ssh, self.options.processors), stack, uart, ssh, losing, home)
 
     def _exported(self, board: Board, outlet: Outlet, http: HTTPFront, snmp: SNMPFront) -> Exported:
         return Exported(

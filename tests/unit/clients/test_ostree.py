@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from powercut.clients import CLIENTS, Capability, claimed, client_of
 from powercut.clients.ostree import Deployment, OSTree, parse_status
-from powercut.environment import Release, Retention, Setup
+from powercut.environment import MetadataSetup, OwnRecord, Release, Retention, Setup
 from powercut.errors import RigError, UsageError
 
 CONSOLE = (Path(__file__).parent.parent / "data" / "console-ostree-status.txt").read_bytes().decode()
 NEW = "d73e0c4060165aa9ad8808868268ed37578e60e052d5b7602122ea8146b3a0aa"
 OLD = "7c217c5ea5f2b545b8983506dc765119eda32c7665520471b91707b1e8007486"
 BOTH = (Deployment("powercut", NEW, 0, True, None), Deployment("powercut", OLD, 0, False, "rollback"))
+
+SIGNED = MetadataSetup(Path("/keys"), "car-7", "board")
 
 # What `ostree admin status` prints for a staged update, beside a pinned deployment
 STAGED = f"""\
@@ -142,6 +144,41 @@ def test_the_metadata_of_the_release_on_offer_is_served(client: OSTree, setup: S
     assert "/director/update.json" not in client.content(setup.release("base"), {}).values
 
 
+def test_with_signed_metadata_the_repository_is_below_treehub_and_what_nobody_signed_is_not_served(
+    client: OSTree, setup: Setup
+) -> None:
+    signed = OSTree(replace(setup, metadata=SIGNED)).content(setup.release("next"), {"/repo/root.json": b"{}"})
+    assert set(signed.values) == {"/treehub/refs/heads/device/stable", "/repo/root.json"}
+    assert signed.find("/treehub/config") is not None
+    assert signed.find("/config") is None
+    assert signed.payload("/treehub/objects/ab/cdef.filez")
+    assert signed.reports("/director/manifest")
+    assert not client.content(setup.release("next"), {}).reports("/director/manifest")
+
+
+def test_an_image_is_the_commit_and_what_the_releases_file_tells_but_for_its_own_word_on_the_commit(
+    setup: Setup, tmp_path: Path
+) -> None:
+    told = tmp_path / "1.1.json"
+    told.write_text('{"version": "1.1", "commit": "another", "deltas": [{"path": "a.delta"}]}')
+    release = replace(setup.release("next"), metadata=told)
+    client = OSTree(setup)
+    image = client.image(release)
+    assert (image.commit, image.name) == (client.resolve(release), f"device-stable-{client.resolve(release)}")
+    assert image.details == {"version": "1.1", "ref": "device/stable", "deltas": [{"path": "a.delta"}]}
+    assert client.image(setup.release("base")).details == {"version": "1.0", "ref": "device/stable", "deltas": []}
+
+
+def test_a_file_of_a_release_that_is_no_json_is_the_users_to_build(setup: Setup) -> None:
+    with pytest.raises(UsageError, match=r"my\.yaml: releases: next: metadata"):
+        OSTree(setup).image(setup.release("next"))
+
+
+@pytest.mark.parametrize("path", ["/objects/ab/" + "c" * 62 + ".filez", "/treehub/objects/ab/" + "c" * 62 + ".filez"])
+def test_an_object_is_known_by_its_path(client: OSTree, path: str) -> None:
+    assert client.object_at(path) == "ab" + "c" * 62 + ".file"
+
+
 def test_metadata_that_is_missing_is_the_users_to_build(client: OSTree, setup: Setup) -> None:
     release = replace(setup.release("next"), metadata=Path("/nowhere.json"))
     with pytest.raises(UsageError, match=r"my\.yaml: releases: next: metadata"):
@@ -196,9 +233,26 @@ def test_the_environment_chooses_the_client(setup: Setup) -> None:
 def test_the_environment_corrects_what_the_client_claims(
     client: OSTree, setup: Setup, claims: dict[str, bool], taken_back: set[Capability]
 ) -> None:
-    able = replace(setup, rollback="back", retention=Retention("keep {n}", "run {version}"))
-    assert claimed(client, replace(able, claims=claims)) == {*Capability} - taken_back
+    able = replace(
+        setup,
+        rollback="back",
+        retention=Retention("keep {n}", "run {version}"),
+        metadata=SIGNED,
+        record=OwnRecord("deployed", "cat record"),
+    )
+    assert claimed(client, replace(able, claims=claims)) == client.can - taken_back
 
 
 def test_what_a_device_has_no_command_for_it_does_not_claim(client: OSTree, setup: Setup) -> None:
-    assert {*Capability} - claimed(client, setup) == {Capability.ROLLS_BACK, Capability.KEEPS}
+    assert client.can - claimed(client, setup) == {
+        Capability.ROLLS_BACK,
+        Capability.KEEPS,
+        Capability.CHECKS,
+        Capability.RECORDS,
+    }
+
+
+def test_deployments_in_one_file_system_spare_nothing(client: OSTree, setup: Setup) -> None:
+    assert {*Capability} - client.can == {Capability.SPARES}
+    with pytest.raises(UsageError, match=r"my\.yaml: claims: spares what runs: ostree can't: all deployments share"):
+        claimed(client, replace(setup, claims={"spares what runs": True}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import subprocess
 import tarfile
 from dataclasses import replace
@@ -13,7 +15,7 @@ import pytest
 from powercut import cli
 from powercut.commands.kept import kept
 from powercut.disk.qcow2 import write_overlay
-from powercut.trial import drawn
+from powercut.trial import CUT_REMARK, drawn
 
 from .conftest import MACHINE, MakeRecord
 
@@ -75,6 +77,67 @@ def test_each_request_around_the_cut_has_its_fate_and_the_console_its_place(bund
     order = [row[0] if row[0].isdigit() else " ".join(row[1:]) for row in rows]
     assert order.index("OTA: done") < order.index("6") < order.index("here the power was lost ----------")
     assert order.index("here the power was lost ----------") < order.index("8")
+
+
+def test_what_was_said_right_before_the_cut_stands_before_it(make_record: MakeRecord, tmp_path: Path) -> None:
+    folder = make_record()
+    with (folder / "said.jsonl").open("a") as said:
+        said.write(json.dumps({"at_s": 6.9, "text": "last words", "position": 8}) + "\n")
+    bundle = exported(folder, tmp_path / "bundle")
+    rows = (bundle / "writes.txt").read_text().splitlines()
+    assert rows.index("         | last words") + 1 == rows.index("---------- here the power was lost ----------")
+    assert "last words" in (bundle / "console-until-cut.txt").read_text()
+
+
+def test_a_bar_in_the_name_of_a_test_does_not_end_a_cell(make_record: MakeRecord, tmp_path: Path) -> None:
+    folder = make_record()
+    raw = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**raw, "nodeid": "test_x.py::test_y[console:a|b]"}))
+    text = (exported(folder, tmp_path / "bundle") / "README.md").read_text()
+    assert "| test | `test_x.py::test_y[console:a\\|b]` |" in text
+
+
+def test_a_key_on_the_console_is_in_no_text_of_a_bundle(make_record: MakeRecord, tmp_path: Path) -> None:
+    folder = make_record()
+    lines = (
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbm",
+        "-----END OPENSSH PRIVATE KEY-----",
+    )
+    told = ({"at_s": 6.6, "text": line, "position": 5 + number} for number, line in enumerate(lines))
+    (folder / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+    (folder / "console.log").write_text("".join(f"9.0 {line}\n" for line in (CUT_REMARK, *lines)))
+    bundle = exported(folder, tmp_path / "bundle")
+    texts = {file.name: file.read_text() for file in bundle.iterdir() if file.suffix != ".qcow2"}
+    assert [name for name, text in texts.items() if lines[1] in text] == []
+    assert [name for name, text in sorted(texts.items()) if "a private key" in text] == [
+        *("console-after-cut.txt", "console-until-cut.txt", "writes.txt"),
+    ]
+
+
+def test_the_script_is_one_that_a_shell_reads_though_secrets_were_taken_out(
+    make_record: MakeRecord, tmp_path: Path
+) -> None:
+    machine = replace(
+        MACHINE, extra_args="-fw_cfg 'name=opt/key,string=a token=q1w2e3 b' -smbios type=11,value=psk=abc99"
+    )
+    bundle = exported(make_record(hardware=machine), tmp_path / "bundle")
+    (bundle / "qemu-system-x86_64").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (bundle / "qemu-system-x86_64").chmod(0o755)
+    path = {"PATH": f"{bundle}:{os.environ['PATH']}"}
+    said = subprocess.run(["sh", bundle / "boot.sh"], env=path, capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout.splitlines()[-4:] == [
+        *("-fw_cfg", "name=opt/key,string=a token=TAKEN-OUT b", "-smbios", "type=11,value=psk=TAKEN-OUT"),
+    ]
+
+
+def test_firmware_that_is_gone_is_told(
+    make_record: MakeRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_record(hardware=replace(MACHINE, firmware=str(tmp_path / "OVMF.fd")))
+    assert cli.main(["export", str(folder), "--out", str(tmp_path / "bundle")]) == 2
+    assert "OVMF.fd: gone since this trial" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz"])

@@ -13,9 +13,12 @@ from powercut.invariants import (
     freed,
     holds_exactly,
     only_new,
+    recorded,
     refused,
     runs,
+    spared,
     stored_once,
+    unfetched,
     unreached,
     whole,
 )
@@ -99,7 +102,24 @@ def test_an_update_that_must_not_succeed() -> None:
     assert "the device took 1.1" in reason(refused("x", replace(FAILED, exit_code=0), "unsigned", 0))
     assert "had no end" in reason(refused("x", replace(FAILED, exit_code=None), "unsigned", 0))
     assert "without a word" in reason(refused("x", replace(FAILED, says=("",)), "unsigned", 0))
+    assert refused("x", replace(FAILED, requests=0), "unsigned", 0).outcome is Outcome.INCONCLUSIVE
     assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
+
+
+def test_what_must_be_refused_before_anything_is_fetched() -> None:
+    assert unfetched("x", replace(FAILED, sent_bytes=0), "expired")
+    assert "expired: 100 bytes of the release were fetched" in reason(unfetched("x", FAILED, "expired"))
+
+
+@pytest.mark.parametrize("reported", [None, COMMIT], ids=["never", "the same"])
+def test_a_record_that_names_what_runs(reported: str | None) -> None:
+    assert recorded("x", COMMIT, reported, COMMIT)
+
+
+def test_a_record_or_a_report_that_names_something_else_is_found() -> None:
+    assert f"the client's record says {OTHER}" in reason(recorded("x", OTHER, None, COMMIT))
+    assert "the client's record says nothing" in reason(recorded("x", None, COMMIT, COMMIT))
+    assert f"{OTHER} was reported to the director" in reason(recorded("x", COMMIT, OTHER, COMMIT))
 
 
 def test_a_repository_that_holds_exactly_what_is_kept() -> None:
@@ -148,3 +168,38 @@ def test_a_promise_that_a_route_never_came_to_is_inconclusive() -> None:
     seen = Observation("1.0", "1.1", Evidence.DISK, Promises(0))
     assert unreached("x", seen).outcome is Outcome.INCONCLUSIVE
     assert "the console is dead" in unreached("x", replace(seen, rig_fault="the console is dead")).reason
+
+
+SLOTS = DiskView(systems=(System(0, "slot A", "1.0"), System(1, "slot B", "1.1")), boots=0)
+
+
+def test_an_update_beside_what_runs_spares_it() -> None:
+    assert spared("spared", SLOTS, {"slot A": 0, "slot B": 900, "elsewhere": 0})
+
+
+@pytest.mark.parametrize(
+    ("writes", "reason"),
+    [
+        ({"slot A": 1, "slot B": 900, "elsewhere": 0}, "1 writes went to slot A, which runs"),
+        ({"slot A": 0, "slot B": 900, "elsewhere": 2}, "2 writes went to no slot"),
+    ],
+)
+def test_one_write_to_what_runs_or_to_what_is_nobodys_is_a_violation(writes: dict[str, int], reason: str) -> None:
+    verdict = spared("spared", SLOTS, writes)
+    assert (verdict.outcome, reason in verdict.reason) == (Outcome.VIOLATED, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "writes"),
+    [
+        (None, {"slot A": 0}),
+        (SLOTS, None),
+        (SLOTS, {}),
+        (DiskView(), {"slot A": 0}),
+        (SLOTS, {"slot A": 0, "slot B": 0, "elsewhere": 0}),
+    ],
+)
+def test_without_a_recorded_disk_nobody_knows_what_was_spared(
+    before: DiskView | None, writes: dict[str, int] | None
+) -> None:
+    assert spared("spared", before, writes).outcome is Outcome.INCONCLUSIVE

@@ -201,7 +201,7 @@ def test_the_seed_may_be_given(pytester: pytest.Pytester) -> None:
 def write_record(folder: Path, node: str) -> None:
     plan = {"name": "n", "to": "next", "cut": None, "loss": "cache", "seed": "c7f2", "then": "retry"}
     record = {"nodeid": node, "environment": "board.yaml", "base": None, "began": None, "cut_at": None, "plan": plan}
-    later = {"file": None, "powercut": "0.1.0", "hardware": None, "chosen": None}
+    later = {"file": None, "powercut": "0.1.0", "hardware": None, "chosen": None, "sha256": None}
     (folder / "record.json").write_text(json.dumps({"version": 1, **record, **later}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from powercut.disk.blocks import Blocks, open_blocks
 from powercut.disk.qcow2 import write_overlay
 from powercut.errors import UsageError
 from powercut.invariants import INVARIANTS
+from powercut.lab.commandline import Hardware, Machine
+from powercut.lab.saves import image_identity
 from powercut.model import LossModel
 from powercut.store import Store, load_record
 from powercut.trial import Plan, Recording, Trial, drawn
@@ -72,6 +75,24 @@ def test_a_record_is_read_as_it_was_written(
     assert record.plan == trial.plan
     assert (record.nodeid, record.environment, record.base) == (NODE, "env/board.yaml", image[0])
     assert (record.began, record.cut_at, record.logs) == (0, None, (trial.folder / "disk0-0.log",))
+
+
+def test_a_record_knows_its_image_by_its_content_wherever_it_lies(
+    out: Path, image: tuple[Path, Blocks], make_trial: Callable[..., Trial], tmp_path: Path
+) -> None:
+    store = Store(out, PLENTY)
+    trial = make_trial(store)
+    virtual = Hardware(
+        Machine("qemu", "q35", "max", "512M", "tcg"), ("virtio-blk-pci",), "7.2", image_identity(image[0])
+    )
+    store.write(trial, NODE, "env/board.yaml", image[0], hardware=virtual)
+    record = load_record(trial.folder)
+    assert record.sha256 == hashlib.sha256(bytes(1 << 20)).hexdigest()
+    copy, other = tmp_path / "copy.img", tmp_path / "other.img"
+    copy.write_bytes(image[0].read_bytes())
+    other.write_bytes(bytes((1 << 20) - 1) + b"x")
+    told = [record.began_with(path) for path in (image[0], copy, other, tmp_path / "gone.img")]
+    assert told == [True, True, False, False]
 
 
 def test_a_record_holds_what_was_seen_and_judged(

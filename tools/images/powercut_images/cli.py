@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import needs
+from .bundles import make_bundles, make_certificates
 from .debian import make_base
-from .devices import DEVICES, Device
+from .devices import DEVICES, Device, DualBank
 from .disk import make_disk
+from .dualdisk import make_dual_disk
 from .errors import BuildError
 from .releases import make_keys, make_releases
 from .store import Store, default_root
 from .system import make_system
+from .uptane import make_uptane_keys, make_uptane_system
 
 _CLONE = Path(__file__).resolve().parents[3]
 
@@ -44,9 +47,9 @@ def main(arguments: Sequence[str]) -> int:
         needs.check(root)
         with Store.locked(root) as store:
             for name in names:
-                place = _build(store, DEVICES[name])
-                store.link(options.output / name, place)
-                print(f"{options.output / name} -> {place}")
+                for link, place in _build(store, name, DEVICES[name]).items():
+                    store.link(options.output / link, place)
+                    print(f"{options.output / link} -> {place}")
             for place in store.prune():
                 print(f"removed {place}, unused", file=sys.stderr)
     except BuildError as error:
@@ -64,7 +67,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _build(store: Store, device: Device) -> Path:
-    system = make_system(store, make_base(store))
+def _build(store: Store, name: str, device: Device | DualBank) -> dict[str, Path]:
+    """What was built, by the name of the link to it."""
+    system, links = make_system(store, make_base(store)), {}
+    if isinstance(device, DualBank):
+        bundles = make_bundles(store, system, make_certificates(store), device)
+        return {name: make_dual_disk(store, bundles, make_keys(store), device)}
+    if device.ecu is not None:
+        links["uptane-keys"] = make_uptane_keys(store)
+        system = make_uptane_system(store, system, links["uptane-keys"], device)
     keys = make_keys(store)
-    return make_disk(store, make_releases(store, system, keys, device), keys, device)
+    links[name] = make_disk(store, make_releases(store, system, keys, device), keys, device)
+    return links

@@ -47,3 +47,10 @@ class Archive:
 
     def _pad(self) -> None:
         self._data += bytes(-len(self._data) % 4)
+
+
+def checked_member(name: str, content: bytes) -> bytes:
+    """One file in the format "crc", newc's with a sum over the bytes: what SWUpdate takes."""
+    fields = (1, _FILE, 0, 0, 1, EPOCH_S, len(content), 0, 0, 0, 0, len(name) + 1, sum(content) & 0xFFFFFFFF)
+    head = b"070702" + b"".join(b"%08X" % value for value in fields) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)

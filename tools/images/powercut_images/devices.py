@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,47 @@ class Device:
     # These two show on the disk alone.
     boot_journal: bool = False
     more_arguments: tuple[str, ...] = ()
+    # Serial and hardware id, for one that verifies Uptane metadata. It shows in the system that it is built on.
+    ecu: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def releases(self) -> Device:
         """The same device without what shows on its disk alone: equal for devices that share their releases."""
         return replace(self, name=self.osname, boot_journal=False, more_arguments=())
+
+    def number(self, role: str) -> int:
+        """The number of the partition with this role, counted from 1."""
+        return next(number for number, part in enumerate(self.partitions, 1) if part.role == role)
+
+    def node(self, role: str) -> str:
+        return f"/dev/vda{self.number(role)}"
+
+
+@dataclass(frozen=True)
+class DualBank:
+    """A device with two slots for its system, each overwritten whole, and a partition for what belongs to it."""
+
+    name: str
+    osname: str
+    hostname: str
+    prompt: str
+    compatible: str
+    versions: tuple[str, ...]
+    slot_mib: int
+    data_mib: int
+    client: str
+    # What a device must refuse: the image of the second version, each wrong in one way.
+    forged: tuple[str, ...] = ()
+    password_hash: str | None = None
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """By their place in the table; what GRUB's second stage is in comes first."""
+        return (
+            *(Partition("grub", 1), Partition("env", 1)),
+            *(Partition("A", self.slot_mib), Partition("B", self.slot_mib)),
+            Partition("data", self.data_mib),
+        )
 
     def number(self, role: str) -> int:
         """The number of the partition with this role, counted from 1."""
@@ -86,10 +122,35 @@ OTHER = Device(
     password_hash="$6$powercut$edpDhgl5bQRYr9aaHP/dmer0DS5l06KZh0NlWCuqZ3rVOC7hQZuXBKZw02TezVsf/8VjUbx3CXjEAPiz603Nx0",
 )
 
+# The reference with signed metadata: its agent asks a director, and verifies before it pulls.
+UPTANE = replace(
+    REFERENCE,
+    name="ostree-uptane",
+    versions=("1.0", "1.1", "1.2", "1.3-bad"),
+    forged=(),
+    deltas=(("1.0", "1.1"), ("1.1", "1.2")),
+    ecu=("device-0001", "powercut-x86_64"),
+)
+# The second family: Debian's RAUC and SWUpdate under the same content, release by release. The last has no kernel.
+RAUC = DualBank(
+    name="rauc",
+    osname="powercut",
+    hostname="device",
+    prompt="root@device:# ",
+    compatible="powercut-dualbank",
+    versions=("1.0", "1.1", "1.2", "1.3-bad", "1.4-panic", "1.5-nokernel"),
+    slot_mib=256,
+    data_mib=400,
+    client="rauc",
+    forged=("unsigned", "wrongly-signed", "other-device"),
+)
+SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
+
 # The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
-DEVICES = {
+DEVICES: dict[str, Device | DualBank] = {
     "ostree": REFERENCE,
     "ostree-stock": REFERENCE,
     "ostree-other": OTHER,
-    **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH)},
+    **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH, UPTANE)},
+    **{device.name: device for device in (RAUC, SWUPDATE)},
 }

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from .content import write_application
-from .devices import Device
+from .devices import Device, DualBank
 from .initramfs import make_initramfs
 from .store import Store, source_hash
 from .workshop import EPOCH_S, Workshop
@@ -98,10 +98,23 @@ def device_conf(device: Device) -> str:
 
 def _write_release(shop: Workshop, overlay: Path, system: Path, device: Device, number: int) -> None:
     tree = system / "tree"
-    version = device.versions[number]
     shutil.copytree(DEVICE_FILES / "rootfs", overlay, symlinks=True)
-    write_application(overlay, tree, number)
     config = device_conf(device)
+    write_release(overlay, tree, device, number, config)
+    kernel = (system / "kernel-version").read_text()
+    initramfs = overlay / "usr/lib/modules" / kernel / "initramfs.img"
+    initramfs.parent.mkdir(parents=True)
+    version = device.versions[number]
+    initramfs.write_bytes(make_initramfs(shop, tree, DEVICE_FILES / "initramfs/init", config, version))
+
+
+def write_release(overlay: Path, tree: Path, device: Device | DualBank, number: int, config: str) -> None:
+    """What the release with this number has beside the device's own scripts, however it is installed.
+
+    `config`: what those scripts need to know, as shell assignments.
+    """
+    version = device.versions[number]
+    write_application(overlay, tree, number)
     (overlay / "usr/lib/device/device.conf").write_text(config)
     (overlay / "usr/lib/os-release").write_text(
         f'PRETTY_NAME="Device {version}"\nNAME=Device\nID={device.osname}\nVERSION_ID={version}\n'
@@ -116,14 +129,11 @@ def _write_release(shop: Workshop, overlay: Path, system: Path, device: Device, 
     status = (tree / "usr/etc/shadow").stat()
     shutil.chown(overlay / "usr/etc/shadow", status.st_uid, status.st_gid)
     _executable(overlay / "usr/lib/device/selftest", _BAD_SELFTEST if version.endswith("-bad") else _SELFTEST)
+    (overlay / "usr/sbin").mkdir(exist_ok=True)
     if version.endswith("-panic"):
         _executable(overlay / "usr/sbin/init", _BROKEN_INIT)
     else:
         (overlay / "usr/sbin/init").symlink_to("../bin/busybox")
-    kernel = (system / "kernel-version").read_text()
-    initramfs = overlay / "usr/lib/modules" / kernel / "initramfs.img"
-    initramfs.parent.mkdir(parents=True)
-    initramfs.write_bytes(make_initramfs(shop, tree, DEVICE_FILES / "initramfs/init", config, version))
 
 
 _SELFTEST = "#!/usr/bin/busybox sh\nexit 0\n"

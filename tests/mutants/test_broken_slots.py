@@ -1,0 +1,123 @@
+"""Devices with two slots that break one promise, each caught for its reason: RAUC as it comes, and as it is misused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from powercut import at
+from powercut.conformance.test_refusal import an_older_release
+from powercut.conformance.test_slots import back_after_a_cut, updates_beside_what_runs
+from powercut.journey import Route, run_journey
+from powercut.model import LossModel, Outcome
+from powercut.rig import Rig
+from powercut.trial import Plan, run_trial
+from powercut.triggers import AnyTrigger
+
+WITH_RAUC = ". /usr/lib/device/slots.sh; . /usr/lib/device/client.sh; start_bus; rauc"
+FROM_A_URL = f"{WITH_RAUC} install {{url}}/{{bundle}} && echo 'OTA: ''done'"
+# As with a client that writes first and tells the boot loader afterwards: what says "not to be booted" is dropped.
+NEVER_NOT_OK = (
+    "printf '%s\\n' '#!/bin/sh' shift 'case $* in *_OK=0*) exit 0 ;; list) exec bootenv get ;; esac'"
+    " 'exec bootenv \"$@\"' >/run/editenv; chmod 755 /run/editenv;"
+    " mount --bind /run/editenv /usr/lib/device/bin/grub-editenv;"
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A device as data: what is changed in its environment, the cut that shows it, who has to catch it and why."""
+
+    name: str
+    cut: AnyTrigger
+    invariant: str
+    says: str
+    options: dict[str, Any] = field(default_factory=dict)
+    start: str = "base"
+    to: str = "next"
+
+
+@dataclass(frozen=True)
+class Travelled:
+    """The same with a journey that shows it."""
+
+    name: str
+    route: Route
+    promise: str
+    says: str
+    options: dict[str, Any] = field(default_factory=dict)
+    start: str = "base"
+
+
+CUT = [
+    Cut(
+        "installs from a URL, which RAUC does not resume",
+        at.bytes(50_000_000),
+        "resumption",
+        "what had arrived was fetched again",
+        {"update": FROM_A_URL},
+    ),
+    Cut(
+        "lets a slot boot that it is about to overwrite",
+        at.megabytes(250),
+        "atomicity",
+        "the system that could boot is a mix",
+        {"update": f"{NEVER_NOT_OK} ota-update {{url}}/{{bundle}}"},
+        start="next",
+        to="third",
+    ),
+]
+
+TRAVELLED = [
+    Travelled(
+        "goes back to whatever is in the other slot",
+        back_after_a_cut,
+        "way back",
+        "the disk is damaged",
+        {"rollback": f"{WITH_RAUC} status mark-active other"},
+    ),
+    Travelled(
+        "writes to the slot that runs, what is there already",
+        updates_beside_what_runs,
+        "spared",
+        "writes went to slot A, which runs",
+        {
+            "update": "dd if=/dev/vda3 of=/run/first bs=4096 count=1; dd if=/run/first of=/dev/vda3 conv=fsync,notrunc;"
+            " ota-update {url}/{bundle}"
+        },
+    ),
+    Travelled(
+        "takes an older release",
+        an_older_release,
+        "refusal",
+        "it is older than what runs: the device took 1.0",
+        {"update": "ota-update --downgrade {url}/{bundle}"},
+        start="next",
+    ),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", CUT, ids=lambda mutant: mutant.name)
+def test_a_cut_shows_what_is_broken(variant: Callable[..., Rig], tmp_path: Path, mutant: Cut) -> None:
+    rig = variant("qemu-rauc", **mutant.options)
+    plan = Plan(mutant.name, mutant.to, mutant.cut, LossModel.NONE, "7", start=mutant.start)
+    trial = run_trial(rig, plan, tmp_path)
+    verdict = trial.judge(mutant.invariant)
+
+    assert verdict.outcome is Outcome.VIOLATED, verdict
+    assert mutant.says in str(verdict)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", TRAVELLED, ids=lambda mutant: mutant.name)
+def test_a_journey_shows_what_is_broken(variant: Callable[..., Rig], tmp_path: Path, mutant: Travelled) -> None:
+    plan = Plan(mutant.name, mutant.start, None, LossModel.NONE, "7", "boot", "pull", mutant.start, "route")
+    verdict = run_journey(variant("qemu-rauc", **mutant.options), plan, tmp_path, mutant.route).judge(mutant.promise)
+
+    assert verdict.outcome is Outcome.VIOLATED, verdict
+    assert mutant.says in str(verdict)

@@ -1,0 +1,114 @@
+"""A route of several steps, on a rig of which only what is asked for is there."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from powercut.clients import Stored
+from powercut.device import PowerLost
+from powercut.errors import RigError
+from powercut.journey import FILLER, Journey, Route, run_journey
+from powercut.model import Evidence, LossModel, Outcome, Verdict
+from powercut.trial import Plan, Trial
+
+PLAN = Plan("route", "base", None, LossModel.NONE, "7", stimulus="route")
+HOLDS = Verdict("a promise", Outcome.HOLDS)
+VIOLATED = Verdict("another", Outcome.VIOLATED, "it broke")
+
+
+def rig(ran: list[str], free: int = 0) -> Any:
+    """A rig whose device notes the commands that it is given."""
+    reader = SimpleNamespace(transcribe=lambda _path: None)
+    device = SimpleNamespace(
+        power=SimpleNamespace(reader=reader, physical=True, alive=True, place="rack-7", familiar=None),
+        at_shell=True,
+        garbage=lambda: 0.0,
+        console_losses=lambda: (0, 4096),
+        rest=lambda: None,
+        tail=tuple,
+        lines=list,
+        must=lambda command, _what: ran.append(command) or SimpleNamespace(lines=("10 4096", "7 4096"), text=""),
+    )
+    ledger = SimpleNamespace(entries=list, write=lambda _file, since: None)
+    setup = SimpleNamespace(
+        release=lambda role: SimpleNamespace(version=role, role=role),
+        refetch_at_most_bytes=0,
+        confirmed=None,
+        updates_within=1,
+        boot_tries=3,
+        keep={},
+    )
+    return SimpleNamespace(
+        setup=setup,
+        evidence=Evidence.CONSOLE,
+        device=device,
+        clock=SimpleNamespace(now=lambda: 0.0, rest=lambda _seconds: None),
+        origin=SimpleNamespace(
+            ledger=ledger,
+            arm=lambda _gate: None,
+            drop_connections=lambda: None,
+            last_heard_s=lambda: None,
+            telling=False,
+        ),
+        known=lambda _rng, _start: nullcontext(),
+        looked_s=0.0,
+        stored=lambda: Stored(free, {}, {}, (), ()),
+    )
+
+
+def travelled(route: Route, folder: Path, ran: list[str] | None = None, free: int = 0) -> Trial:
+    return run_journey(rig([] if ran is None else ran, free), PLAN, folder, route)
+
+
+def test_what_held_on_a_route_that_came_to_its_end_holds(tmp_path: Path) -> None:
+    assert travelled(lambda device: bool(device.judge(HOLDS)) and None, tmp_path).judge("a promise")
+
+
+@pytest.mark.parametrize("fault", [RigError("the PDU lied", "rack-7", "see it"), PowerLost()])
+def test_what_held_up_to_a_fault_of_the_rig_is_inconclusive(tmp_path: Path, fault: Exception) -> None:
+    def route(device: Journey) -> None:
+        device.judge(HOLDS)
+        device.judge(VIOLATED)
+        raise fault
+
+    trial = travelled(route, tmp_path)
+    assert trial.judge("a promise").outcome is Outcome.INCONCLUSIVE
+    assert trial.judge("another").outcome is Outcome.VIOLATED
+    assert trial.lab_fault is not None
+
+
+def test_the_first_verdict_of_a_promise_that_does_not_hold_stays(tmp_path: Path) -> None:
+    def route(device: Journey) -> None:
+        device.judge(Verdict("a promise", Outcome.VIOLATED, "first"))
+        device.judge(Verdict("a promise", Outcome.VIOLATED, "second"))
+        device.judge(HOLDS)
+
+    assert travelled(route, tmp_path).judge("a promise").reason == "first"
+
+
+def test_a_device_is_not_left_full(tmp_path: Path) -> None:
+    def route(device: Journey) -> None:
+        with device.filled(1000):
+            raise RigError("the console went silent", "rack-7", "see it")
+
+    ran: list[str] = []
+    travelled(route, tmp_path, ran, free=5000)
+    assert ran == [f"fallocate -l 4000 {FILLER} && sync", f"rm -f {FILLER} && sync"]
+
+
+def test_nobody_watches_the_room_any_more_after_a_fault(tmp_path: Path) -> None:
+    def route(device: Journey) -> None:
+        with device.space() as least:
+            pass
+        assert least() == 7 * 4096
+        with device.space():
+            raise RigError("the console went silent", "rack-7", "see it")
+
+    ran: list[str] = []
+    travelled(route, tmp_path, ran)
+    assert [command.startswith("kill") for command in ran] == [False, True, False, True]
