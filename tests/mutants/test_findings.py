@@ -96,7 +96,6 @@ AT_A_KILL = [
     Recorded(
         "boot-journal", "during.switch", LossModel.NONE, "before any recovery the system that boots next is a mix"
     ),
-    Recorded("boot-journal", "during.switch", LossModel.NONE, "boot loader configuration can't be read: symbolic link"),
     Recorded("staged", "after.done", LossModel.NONE, "had said that 1.1 is installed, but on the disk 1.0 boots next"),
     Recorded(
         "one-try", "during.first_boot", LossModel.NONE, "had said that 1.1 is installed, but on the disk 1.0 boots next"
