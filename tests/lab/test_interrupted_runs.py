@@ -39,8 +39,9 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def qemu_of(parent: int) -> int | None:
+    """Its QEMU that has a run folder: another one finds out first which accelerator there is."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return next((int(child) for child in children if b"-blockdev" in command_line(int(child))), None)
+    return next((int(child) for child in children if PREFIX.encode() in command_line(int(child))), None)
 
 
 def command_line(pid: int) -> bytes:

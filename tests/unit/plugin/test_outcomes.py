@@ -156,3 +156,25 @@ def test_trials_are_told_as_the_run_goes_on_and_a_quieter_run_is_quieter(run: Ru
     assert run(FINE).stdout.str().count("cut fraction:0.5: ") == 2
     run(FINE).stdout.fnmatch_lines([told])
     assert run(FINE, "-qq").stdout.str().count("cut fraction:0.5: ") <= 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("raise RigError('the PDU lied', 'rack-7', 'see it')", ""), ("", "raise Inconclusive('off')")]
+)
+def test_a_rig_that_fails_before_or_after_a_test_is_inconclusive_as_well(run: Run, before: str, after: str) -> None:
+    around = f"""
+from powercut.errors import Inconclusive
+
+@pytest.fixture
+def around(powercut):
+    {before or "pass"}
+    yield
+    {after or "pass"}
+
+def test_it(around):
+    pass
+"""
+    result = run(around + FINE)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["*1 inconclusive: the rig could not tell*", "*1 inconclusive in *"])
+    result.stdout.no_fnmatch_line("*Traceback*")

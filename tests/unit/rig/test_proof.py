@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,13 +35,23 @@ def test_a_kernel_that_is_older_than_the_power_was_never_off(boot_id: str) -> No
 
 def rig(**parts: Any) -> Any:
     """A rig of which only what is asked for is there."""
-    power = SimpleNamespace(physical=True, alive=True, place="rack-7", familiar=parts.pop("familiar", None))
+    switched = parts.setdefault("switched", [])
+    reader = SimpleNamespace(mark=lambda: 0, lines=lambda _mark: [])
+    familiar = parts.pop("familiar", None)
+    power = SimpleNamespace(physical=True, alive=True, place="rack-7", familiar=familiar, reader=reader)
     device = SimpleNamespace(
-        power=power, at_shell=True, garbage=lambda: 0.0, console_losses=lambda: (0, 4096), lines=list, **parts
+        power=power,
+        at_shell=True,
+        garbage=lambda: 0.0,
+        console_losses=lambda: (0, 4096),
+        power_off=lambda: switched.append("off"),
+        power_on=lambda: switched.append("on"),
+        **parts,
     )
-    clock = SimpleNamespace(now=lambda: 102.0, rest=lambda _seconds: None)
+    moments = count(102)
+    clock = SimpleNamespace(now=lambda: float(next(moments)), rest=lambda _seconds: None)
     origin = SimpleNamespace(last_heard_s=lambda: None, telling=False)
-    return SimpleNamespace(device=device, clock=clock, origin=origin)
+    return SimpleNamespace(device=device, clock=clock, origin=origin, setup=SimpleNamespace(boot_s=60.0))
 
 
 def test_a_board_with_a_shell_is_believed_when_its_console_loses_nothing() -> None:
