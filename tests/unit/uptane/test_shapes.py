@@ -111,8 +111,10 @@ def test_too_few_keys_of_the_root_sign_what_is_spoilt_so(backend: Backend, flaw:
 
 
 def test_what_is_changed_afterwards_is_signed_by_nobody(served: dict[str, bytes]) -> None:
+    changed = served["/repo/targets.json"].replace(b'"length":0', b'"length":1')
+    assert changed != served["/repo/targets.json"]
     with pytest.raises(InvalidSignature):
-        signed_by({**served, "/repo/targets.json": served["/repo/targets.json"].replace(b"ab", b"ba")}, IMAGES[3])
+        signed_by({**served, "/repo/targets.json": changed}, IMAGES[3])
 
 
 def test_the_canonical_form_is_ascii_sorted_and_without_spaces() -> None:
