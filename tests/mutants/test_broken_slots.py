@@ -19,7 +19,11 @@ from powercut.trial import Plan, run_trial
 from powercut.triggers import AnyTrigger
 
 WITH_RAUC = ". /usr/lib/device/slots.sh; . /usr/lib/device/client.sh; start_bus; rauc"
-FROM_A_URL = f"{WITH_RAUC} install {{url}}/{{bundle}} && echo 'OTA: ''done'"
+# RAUC takes 8 MiB from a URL, unless told otherwise; /etc is writable here, and RAUC reads it when it is first asked.
+LARGE = (
+    "grep -q max-bundle /etc/rauc/system.conf || sed -i '/^bundle-/a max-bundle-download-size=1073741824' /etc/rauc/*;"
+)
+FROM_A_URL = f"{LARGE} {WITH_RAUC} install {{url}}/{{bundle}} && echo 'OTA: ''done'"
 # As with a client that writes first and tells the boot loader afterwards: what says "not to be booted" is dropped.
 NEVER_NOT_OK = (
     "printf '%s\\n' '#!/bin/sh' shift 'case $* in *_OK=0*) exit 0 ;; list) exec bootenv get ;; esac'"
