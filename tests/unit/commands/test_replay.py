@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -79,3 +80,19 @@ def test_an_image_that_was_written_since_is_told(
     (tmp_path / "disk.img").write_bytes(bytes(2 << 20))
     assert cli.main([command, str(folder)]) == 2
     assert "was written since this trial" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["export", "shrink"])
+@pytest.mark.parametrize(
+    ("plan", "says"), [({"stimulus": "route"}, "a route has no single cut"), ({"again": 2}, "were cut, too")]
+)
+def test_a_trial_that_one_drawn_disk_does_not_show_is_refused_with_the_way_to_it(
+    make_record: MakeRecord, capsys: pytest.CaptureFixture[str], command: str, plan: dict[str, object], says: str
+) -> None:
+    file = make_record() / "record.json"
+    raw = json.loads(file.read_text())
+    file.write_text(json.dumps({**raw, "plan": {**raw["plan"], **plan}}))
+    assert cli.main([command, str(file)]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "run its test again: pytest --lg-env" in said
