@@ -90,7 +90,13 @@ WEDGES = [
         "atomicity",
         f"did not come up after the next update|said done, but 1.0 runs|{WEDGED}",
     ),
-    Live("boot-nofsck", at.phase("during.deploy"), "atomicity", WEDGED),
+    # Whether the next update trips over the damage, or carries it on, depends on what the kill left.
+    Live(
+        "boot-nofsck",
+        at.phase("during.deploy"),
+        "atomicity",
+        f"{WEDGED}|after the next update a file system is damaged",
+    ),
 ]
 AT_A_KILL = [
     Recorded(
