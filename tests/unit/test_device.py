@@ -9,6 +9,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import pexpect
 import pytest
 
 from powercut.clock import MonotonicClock
@@ -162,3 +163,40 @@ def test_a_command_that_must_run_once_runs_once_and_tells_its_exit_code(
     answer = device.run_once(f"echo run >>{tmp_path}/runs; exit 5", 10.0)
     assert answer.exit_code == 5
     assert (tmp_path / "runs").read_text() == "run\n"
+
+
+class Prompts:
+    """A console whose prompt comes only after a line feed was typed, or never."""
+
+    def __init__(self, *, comes: bool) -> None:
+        self.comes, self.typed, self.waited_s = comes, 0, []
+
+    def sendline(self, _line: str) -> None:
+        self.typed += 1
+
+    def expect(self, _wanted: list[str], timeout: float) -> None:
+        self.waited_s.append(timeout)
+        if not (self.comes and self.typed):
+            raise pexpect.TIMEOUT("nothing")
+
+
+def behind_a_dead_line(console: Prompts, *, physical: bool = True) -> OverAWire:
+    device = OverAWire(exactly)
+    device._console, device._since = console, 0
+    device._shell = SimpleNamespace(prompt="# ", login_prompt="login: ", login_timeout=0)
+    device._target = SimpleNamespace(activate=lambda _driver: None)
+    device.setup = SimpleNamespace(accepted=None, command_s=20.0)
+    device.power.physical, device.power.stalled = physical, lambda: False
+    return device
+
+
+def test_a_board_that_said_its_prompt_over_a_dead_line_is_up() -> None:
+    device = behind_a_dead_line(Prompts(comes=True))
+    device.await_shell(60.0)
+    assert device.at_shell
+
+
+@pytest.mark.parametrize(("comes", "physical"), [(False, True), (True, False)], ids=["down", "a virtual board"])
+def test_a_board_without_a_prompt_is_silent(comes: bool, physical: bool) -> None:
+    with pytest.raises(Silent):
+        behind_a_dead_line(Prompts(comes=comes), physical=physical).await_shell(60.0)

@@ -59,3 +59,20 @@ def test_a_damaged_file_is_learnt_anew(tmp_path: Path, content: str) -> None:
     known = Familiar(file)
     known.learn(START)
     assert Familiar(file).garbled(START) == (0, len(START))
+
+
+@pytest.mark.parametrize(
+    ("said", "nearly"),
+    [
+        ("OTA: done 1.2", None),
+        ("OT: done 1.2", "OT: done #.#"),
+        ("OTA: downloading", None),
+        ("Reached target Multi-Usr System", None),
+    ],
+    ids=["exactly", "a byte lost", "something else", "nearly another familiar line"],
+)
+def test_a_line_that_a_wire_changed_is_nearly_what_a_pattern_matched_before(
+    familiar: Familiar, said: str, nearly: str | None
+) -> None:
+    familiar.learn(["OTA: done 1.1"])
+    assert familiar.nearly([said], r"^OTA: done \d+\.\d+$") == nearly

@@ -12,7 +12,7 @@ import pytest
 from powercut.device import Silent
 from powercut.errors import RigError
 from powercut.model import Boot, PowerOff
-from powercut.rig.proof import NeverOff, check_started_anew, confirmed, prove
+from powercut.rig.proof import NeverOff, check_started_anew, confirmed, prove, started_anew
 
 UP = Boot("new", "1.0", "c0ffee", confirmed=True, boot_s=9.0, uptime_s=6.0)
 OFF = PowerOff(asked_s=100.0, acknowledged_s=100.1, last_life_s=100.05, confirmed_s=100.6, by=("silent",))
@@ -24,13 +24,38 @@ OFF = PowerOff(asked_s=100.0, acknowledged_s=100.1, last_life_s=100.05, confirme
     ids=["a new start", "a device whose boot id never changes", "a boot loader that takes no time", "no uptime"],
 )
 def test_a_kernel_that_is_younger_than_the_power_started_anew(boot_id: str, uptime_s: float | None) -> None:
-    check_started_anew(replace(UP, boot_id=boot_id, uptime_s=uptime_s), "old", 9.0, "rack-7")
+    check_started_anew(rig(), replace(UP, boot_id=boot_id, uptime_s=uptime_s), "old", 9.0)
 
 
-@pytest.mark.parametrize("boot_id", ["old", "restarted by itself"])
-def test_a_kernel_that_is_older_than_the_power_was_never_off(boot_id: str) -> None:
-    with pytest.raises(NeverOff, match="the device runs on: up for 12 s, given power 9 s ago"):
-        check_started_anew(replace(UP, boot_id=boot_id, uptime_s=12.0), "old", 9.0, "rack-7")
+@pytest.mark.parametrize(
+    ("boot_id", "uptime_s", "says"),
+    [
+        ("old", 12.0, "up for 12 s, given power 9 s ago; it has the boot id of before the cut"),
+        ("restarted by itself", 12.0, "up for 12 s, given power 9 s ago; it has another boot id"),
+        ("old", None, "it has the boot id of before the cut, and does not say how long it is up"),
+    ],
+)
+def test_a_kernel_that_is_older_than_the_power_was_never_off(boot_id: str, uptime_s: float | None, says: str) -> None:
+    with pytest.raises(NeverOff, match=f"the device runs on: {says}"):
+        check_started_anew(rig(), replace(UP, boot_id=boot_id, uptime_s=uptime_s), "old", 9.0)
+
+
+def test_a_start_without_a_banner_confirms_no_cut() -> None:
+    mute = rig()
+    mute.device.power.greeted = False
+    with pytest.raises(RigError, match="no line of this start is like '\\^BOOT: '"):
+        check_started_anew(mute, UP, "old", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "more"), [("old", ("a fresh banner", "a new boot id")), ("new", ("a fresh banner",))]
+)
+def test_the_start_that_follows_confirms_a_cut(before: str, more: tuple[str, ...]) -> None:
+    assert started_anew(OFF, UP, before).by == ("silent", *more)
+
+
+def never_up(_limit_s: float) -> None:
+    raise Silent("nothing")
 
 
 def rig(**parts: Any) -> Any:
@@ -39,6 +64,7 @@ def rig(**parts: Any) -> Any:
     reader = SimpleNamespace(mark=lambda: 0, lines=lambda _mark: [])
     familiar = parts.pop("familiar", None)
     power = SimpleNamespace(physical=True, alive=True, place="rack-7", familiar=familiar, reader=reader)
+    power.greeted, power.banner = True, "^BOOT: "
     device = SimpleNamespace(
         power=power,
         at_shell=True,
@@ -46,6 +72,7 @@ def rig(**parts: Any) -> Any:
         console_losses=lambda: (0, 4096),
         power_off=lambda: switched.append("off"),
         power_on=lambda: switched.append("on"),
+        await_shell=never_up,
         **parts,
     )
     moments = count(102)
@@ -99,6 +126,20 @@ def test_a_board_that_is_down_is_believed_only_if_it_speaks_as_usual(garbled: tu
     bad.device.at_shell = False
     with pytest.raises(RigError, match=says):
         prove(bad)
+
+
+def test_a_board_that_comes_up_in_the_proof_is_not_believed_to_have_been_down() -> None:
+    late = rig(familiar=SimpleNamespace(garbled=lambda _lines: (0, 10), __bool__=lambda: True))
+    late.device.at_shell, late.device.await_shell = False, lambda _limit_s: None
+    with pytest.raises(RigError, match="was when switched off and on once more"):
+        prove(late)
+    assert late.device.switched == ["off", "on"]
+
+
+def test_a_board_that_stays_down_and_speaks_as_usual_is_believed() -> None:
+    down = rig(familiar=SimpleNamespace(garbled=lambda _lines: (0, 10), __bool__=lambda: True))
+    down.device.at_shell = False
+    prove(down)
 
 
 def test_a_virtual_board_needs_no_proof() -> None:
