@@ -186,7 +186,7 @@ def behind_a_dead_line(console: Prompts, *, physical: bool = True) -> OverAWire:
     device._shell = SimpleNamespace(prompt="# ", login_prompt="login: ", login_timeout=0)
     device._target = SimpleNamespace(activate=lambda _driver: None)
     device.setup = SimpleNamespace(accepted=None, command_s=20.0)
-    device.power.physical, device.power.stalled = physical, lambda: False
+    device.power.physical, device.power.stalled, device.power.waited_s = physical, lambda: False, 0.0
     return device
 
 
@@ -200,3 +200,20 @@ def test_a_board_that_said_its_prompt_over_a_dead_line_is_up() -> None:
 def test_a_board_without_a_prompt_is_silent(comes: bool, physical: bool) -> None:
     with pytest.raises(Silent):
         behind_a_dead_line(Prompts(comes=comes), physical=physical).await_shell(60.0)
+
+
+@pytest.mark.parametrize(("starved_s", "fault"), [(50.0, RigError), (5.0, Silent)], ids=["a busy host", "its own"])
+def test_a_silence_is_the_boards_only_where_its_host_let_it_run(starved_s: float, fault: type[Exception]) -> None:
+    device = behind_a_dead_line(Prompts(comes=False), physical=False)
+    moments = iter([0.0, 0.0, 0.0, 100.0, 100.0])
+    device.clock = SimpleNamespace(now=lambda: next(moments))
+    waits = iter([0.0, starved_s])
+
+    class Waits(SimpleNamespace):
+        @property
+        def waited_s(self) -> float:
+            return next(waits)
+
+    device.power = Waits(physical=False, stalled=lambda: False, reader=device.power.reader)
+    with pytest.raises(fault):
+        device.await_shell(60.0)

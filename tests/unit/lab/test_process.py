@@ -98,3 +98,12 @@ def test_it_dies_with_the_process_that_started_it(tmp_path: Path, fork: Fork) ->
 
 def test_a_version_is_the_first_line() -> None:
     assert version(BINARY).startswith("QEMU emulator version ")
+
+
+def test_who_waits_for_a_processor_is_counted(start: Start) -> None:
+    qemu = start()
+    before = qemu.waiting_s()
+    assert before >= 0.0
+    qemu.kill()
+    assert qemu.spent_waiting_s >= before
+    assert qemu.waiting_s() == 0.0
