@@ -194,6 +194,7 @@ def test_a_board_that_said_its_prompt_over_a_dead_line_is_up() -> None:
     device = behind_a_dead_line(Prompts(comes=True))
     device.await_shell(60.0)
     assert device.at_shell
+    assert device.missed
 
 
 @pytest.mark.parametrize(("comes", "physical"), [(False, True), (True, False)], ids=["down", "a virtual board"])

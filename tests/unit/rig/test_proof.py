@@ -142,6 +142,17 @@ def test_a_board_that_stays_down_and_speaks_as_usual_is_believed() -> None:
     prove(down)
 
 
+@pytest.mark.parametrize("says_it", [True, False])
+def test_a_start_that_did_not_confirm_is_believed_when_the_next_does_not_either(says_it: bool) -> None:
+    doubted = rig(await_said=lambda _pattern, _limit_s: "HEALTH: OK" if says_it else None)
+    doubted.setup.confirmed, doubted.setup.command_s, doubted.reboot = "HEALTH: OK", 20.0, lambda: None
+    if not says_it:
+        prove(doubted, unconfirmed=True)
+        return
+    with pytest.raises(RigError, match="no line of one start was like 'HEALTH: OK', and one of the next was"):
+        prove(doubted, unconfirmed=True)
+
+
 def test_a_virtual_board_needs_no_proof() -> None:
     virtual = rig()
     virtual.device.power.physical = virtual.device.power.alive = False

@@ -25,6 +25,7 @@ class Hears(Rig):
         self.device: Any = SimpleNamespace(
             power=power,
             lines=lambda: lines,
+            missed=False,
             said=lambda pattern: next((line for line in lines if pattern in line.text), None),
         )
 
@@ -44,3 +45,10 @@ def test_a_line_that_never_came_was_not_said(tmp_path: Path) -> None:
 
 def test_a_virtual_console_changes_nothing(tmp_path: Path) -> None:
     assert not Hears(tmp_path, "OTA: don 1.2", physical=False)._said(DONE)
+
+
+def test_a_line_that_may_have_been_missed_is_nobodys(tmp_path: Path) -> None:
+    late = Hears(tmp_path, "root@device:# ")
+    late.device.missed = True
+    with pytest.raises(RigError, match="silent until it was written to"):
+        late._said(DONE)
