@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.lib.bench import Figure
+from tools.lib.bench import table as figures_table
 from tools.lib.bench_suite import of_run, parts, table
 
 CUT: dict[str, Any] = {
@@ -56,3 +58,20 @@ def test_trials_are_summed_by_the_promises_that_they_answer_for(tmp_path: Path) 
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"no record\.json"):
         table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "ratio", "goal", "missed"),
+    [
+        (6.0, None, "at most 5", True),
+        (4.0, None, "at most 5", False),
+        (4.0, 1.2, "at least 1.5", True),
+        (4.0, 1.6, "at least 1.5 (two boards)", False),
+        (9.0, None, "8 to 10", False),
+        (9.0, None, "", False),
+    ],
+)
+def test_a_goal_that_is_missed_is_told(value: float, ratio: float | None, goal: str, missed: bool) -> None:
+    figure = Figure("overhead", value, "s", ratio=ratio, goal=goal)
+    assert figure.missed is missed
+    assert ("MISSED" in figures_table([figure])) is missed

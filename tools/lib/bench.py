@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -42,6 +43,7 @@ from tools.lib.bench_lab import through_the_lab  # noqa: E402
 
 ENVIRONMENT = ROOT / "env/qemu-ostree.yaml"
 MIB = 1 << 20
+GOAL = re.compile(r"at (most|least) ([0-9.]+)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Figure:
     baseline: float | None = None
     ratio: float | None = None
     goal: str = ""
+
+    @property
+    def missed(self) -> bool:
+        """Whether a goal was set and not reached, by the ratio where there is one."""
+        goal = GOAL.match(self.goal)
+        found = self.value if self.ratio is None else self.ratio
+        return goal is not None and (found > float(goal[2]) if goal[1] == "most" else found < float(goal[2]))
 
 
 def cpu_s() -> float:
@@ -240,9 +249,13 @@ def table(figures: list[Figure]) -> str:
     for figure in figures:
         baseline = f"{figure.baseline:.2f}" if figure.baseline is not None else ""
         ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
-        rows.append((figure.name, f"{figure.value:.2f}", figure.unit, baseline, ratio, figure.goal))
+        rows.append((figure.name, f"{figure.value:.2f}", figure.unit, baseline, ratio, _goal(figure)))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _goal(figure: Figure) -> str:
+    return f"{figure.goal}: MISSED" if figure.missed else figure.goal
 
 
 def main() -> int:
@@ -269,7 +282,7 @@ def main() -> int:
     print(table(figures))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1))
-    return 0
+    return 1 if any(figure.missed for figure in figures) else 0
 
 
 if __name__ == "__main__":
