@@ -15,7 +15,7 @@ from powercut.uptane import Flaw, Spoilt
 from .conftest import IMAGE, OTHER, Backend
 
 AGENT = Path(__file__).parents[3] / "tools/images/device/uptane/usr/bin/ota-uptane"
-EACH = [(flaw, place) for flaw in Flaw for place in flaw.places]
+EACH = [Spoilt(flaw, *place) for flaw in Flaw for place in flaw.places]
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_what_both_say_is_chosen_and_what_was_verified_is_kept(agent: Any, backe
     assert set(kept(agent)) == names | {f"{name}/root_history/1.root.json" for name in ("director", "repo")}
 
 
-@pytest.mark.parametrize(("flaw", "place"), EACH, ids=str)
+@pytest.mark.parametrize("spoilt", EACH, ids=str)
 def test_what_is_wrong_is_refused_with_a_reason_and_nothing_of_it_is_kept(
-    agent: Any, backend: Backend, capsys: pytest.CaptureFixture[str], flaw: Flaw, place: str
+    agent: Any, backend: Backend, capsys: pytest.CaptureFixture[str], spoilt: Spoilt
 ) -> None:
     backend.offer(IMAGE)
     agent.chosen(backend.url)
     before = kept(agent)
-    backend.offer(OTHER, Spoilt(flaw, place))
+    backend.offer(OTHER, spoilt)
     with pytest.raises(SystemExit) as ended:
         agent.chosen(backend.url)
     assert ended.value.code == 1

@@ -19,13 +19,13 @@ from powercut.uptane import Flaw, Spoilt
 from .conftest import DETAILS, IMAGE, OTHER, Backend
 
 FOUND_BY = {
-    Flaw.EXPIRED: (ExpiredMetadataError, "targets is expired"),
+    Flaw.EXPIRED: (ExpiredMetadataError, r"{role}(\.json)? is expired"),
     Flaw.REPLAYED: (BadVersionNumberError, "timestamp version 1 must be"),
     Flaw.MIXED: (LengthOrHashMismatchError, "hash"),
-    Flaw.WRONG_KEY: (UnsignedMetadataError, "signed by 0/2"),
-    Flaw.BELOW_THRESHOLD: (UnsignedMetadataError, "signed by 1/2"),
+    Flaw.WRONG_KEY: (UnsignedMetadataError, "{role} was signed by 0/"),
+    Flaw.BELOW_THRESHOLD: (UnsignedMetadataError, "{role} was signed by [01]/"),
 }
-EACH = [(flaw, place) for flaw in FOUND_BY for place in flaw.places]
+EACH = [Spoilt(flaw, *place) for flaw in FOUND_BY for place in flaw.places]
 
 
 def updater(backend: Backend, name: str, folder: Path) -> Updater:
@@ -74,24 +74,24 @@ def test_another_run_has_no_older_versions(backend: Backend, tmp_path: Path) -> 
     assert found(backend, "director", tmp_path, OTHER.name) is not None
 
 
-@pytest.mark.parametrize(("flaw", "place"), EACH, ids=str)
+@pytest.mark.parametrize("spoilt", EACH, ids=str)
 def test_each_flaw_is_found_for_its_reason_and_the_good_one_is_taken_after_it(
-    backend: Backend, tmp_path: Path, flaw: Flaw, place: str
+    backend: Backend, tmp_path: Path, spoilt: Spoilt
 ) -> None:
-    kind, says = FOUND_BY[flaw]
+    kind, says = FOUND_BY[spoilt.flaw]
     backend.offer(IMAGE)
-    assert found(backend, place, tmp_path) is not None
-    backend.offer(OTHER, Spoilt(flaw, place))
-    with pytest.raises(kind, match=says):
-        found(backend, place, tmp_path, OTHER.name)
+    assert found(backend, spoilt.repository, tmp_path) is not None
+    backend.offer(OTHER, spoilt)
+    with pytest.raises(kind, match=says.replace("{role}", spoilt.role)):
+        found(backend, spoilt.repository, tmp_path, OTHER.name)
     backend.offer(OTHER)
-    assert found(backend, place, tmp_path, OTHER.name) is not None
+    assert found(backend, spoilt.repository, tmp_path, OTHER.name) is not None
 
 
-@pytest.mark.parametrize(("flaw", "place"), EACH, ids=str)
-def test_a_flaw_is_in_one_repository_alone(backend: Backend, tmp_path: Path, flaw: Flaw, place: str) -> None:
-    backend.offer(IMAGE, Spoilt(flaw, place))
-    other = {"director": "repo", "repo": "director"}[place]
+@pytest.mark.parametrize("spoilt", EACH, ids=str)
+def test_a_flaw_is_in_one_repository_alone(backend: Backend, tmp_path: Path, spoilt: Spoilt) -> None:
+    backend.offer(IMAGE, spoilt)
+    other = {"director": "repo", "repo": "director"}[spoilt.repository]
     assert found(backend, other, tmp_path) is not None
 
 
@@ -109,5 +109,6 @@ def test_an_unlisted_release_is_the_directors_alone(backend: Backend, tmp_path: 
 def test_a_flaw_says_what_it_is() -> None:
     assert str(Spoilt(Flaw.EXPIRED, "repo")) == "the metadata of the image repository has expired"
     assert str(Spoilt(Flaw.WRONG_KEY, "director")) == "the metadata of the director is signed by somebody else"
+    assert str(Spoilt(Flaw.EXPIRED, "repo", "timestamp")) == "the timestamp of the image repository has expired"
     with pytest.raises(AssertionError):
         Spoilt(Flaw.MIXED, "director")
