@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from powercut.clients import Stored
-from powercut.device import PowerLost
+from powercut.device import Answer, PowerLost
 from powercut.errors import RigError
 from powercut.journey import FILLER, Journey, Route, run_journey
 from powercut.model import Evidence, LossModel, Outcome, Verdict
@@ -21,8 +21,11 @@ HOLDS = Verdict("a promise", Outcome.HOLDS)
 VIOLATED = Verdict("another", Outcome.VIOLATED, "it broke")
 
 
-def rig(ran: list[str], free: int = 0) -> Any:
-    """A rig whose device notes the commands that it is given."""
+SPACE = ("10 4096", "7 4096")
+
+
+def rig(ran: list[str], free: int = 0, says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
+    """A rig whose device notes the commands that it is given; `says`: its answer to every question."""
     reader = SimpleNamespace(transcribe=lambda _path: None)
     device = SimpleNamespace(
         power=SimpleNamespace(reader=reader, physical=True, alive=True, place="rack-7", familiar=None),
@@ -32,7 +35,8 @@ def rig(ran: list[str], free: int = 0) -> Any:
         rest=lambda: None,
         tail=tuple,
         lines=list,
-        must=lambda command, _what: ran.append(command) or SimpleNamespace(lines=("10 4096", "7 4096"), text=""),
+        run_once=lambda command, _limit_s: ran.append(command) or Answer((), 0),
+        ask=lambda _command: Answer(says, code),
     )
     ledger = SimpleNamespace(entries=list, write=lambda _file, since: None)
     setup = SimpleNamespace(
@@ -41,6 +45,7 @@ def rig(ran: list[str], free: int = 0) -> Any:
         confirmed=None,
         updates_within=1,
         boot_tries=3,
+        command_s=60.0,
         keep={},
     )
     return SimpleNamespace(
@@ -61,8 +66,8 @@ def rig(ran: list[str], free: int = 0) -> Any:
     )
 
 
-def travelled(route: Route, folder: Path, ran: list[str] | None = None, free: int = 0) -> Trial:
-    return run_journey(rig([] if ran is None else ran, free), PLAN, folder, route)
+def travelled(route: Route, folder: Path, ran: list[str] | None = None, free: int = 0, **answers: Any) -> Trial:
+    return run_journey(rig([] if ran is None else ran, free, **answers), PLAN, folder, route)
 
 
 def test_what_held_on_a_route_that_came_to_its_end_holds(tmp_path: Path) -> None:
@@ -112,3 +117,28 @@ def test_nobody_watches_the_room_any_more_after_a_fault(tmp_path: Path) -> None:
     ran: list[str] = []
     travelled(route, tmp_path, ran)
     assert [command.startswith("kill") for command in ran] == [False, True, False, True]
+
+
+def watches_the_room(device: Journey) -> None:
+    device.judge(HOLDS)
+    with device.space():
+        pass
+
+
+@pytest.mark.parametrize("says", [(), ("10 40~6",), ("10 4096", "7"), ("10 4096 5",)], ids=repr)
+def test_an_answer_that_can_not_be_read_is_a_fault_of_the_lab(tmp_path: Path, says: tuple[str, ...]) -> None:
+    trial = travelled(watches_the_room, tmp_path, says=says)
+    assert "an answer that can't be read" in str(trial.lab_fault)
+    assert trial.judge("a promise").outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_question_that_fails_is_a_fault_of_the_lab(tmp_path: Path) -> None:
+    assert "failed with 1" in str(travelled(watches_the_room, tmp_path, code=1).lab_fault)
+
+
+def test_a_condition_is_true_or_false_or_nobody_knows(tmp_path: Path) -> None:
+    found: list[bool] = []
+    for says in (("yes",), ("no",), ("n",)):
+        trial = travelled(lambda device: found.append(device.holds("test -e /x")), tmp_path, says=says)
+    assert found == [True, False]
+    assert "an answer that can't be read: 'n'" in str(trial.lab_fault)
