@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ from powercut.clients import Stored
 from powercut.device import Answer, PowerLost
 from powercut.errors import RigError
 from powercut.journey import FILLER, Journey, Route, run_journey
-from powercut.model import Evidence, LossModel, Outcome, Verdict
+from powercut.model import Evidence, LossModel, Outcome, PowerOff, Verdict
 from powercut.trial import Plan, Trial
 
 PLAN = Plan("route", "base", None, LossModel.NONE, "7", stimulus="route")
@@ -142,3 +144,42 @@ def test_a_condition_is_true_or_false_or_nobody_knows(tmp_path: Path) -> None:
         trial = travelled(lambda device: found.append(device.holds("test -e /x")), tmp_path, says=says)
     assert found == [True, False]
     assert "an answer that can't be read: 'n'" in str(trial.lab_fault)
+
+
+def restarting(starts: int) -> Any:
+    """A rig whose device is in its start number `starts` when it is told to restart, until its power goes."""
+    cut, told = threading.Event(), threading.Event()
+    made = rig([])
+    off = PowerOff(0.0, 0.0, None, 0.0, ("the console is silent",))
+    power = made.device.power
+    power.reader.mark, power.lead_s = (lambda: 7), 0.0
+    power.starts = lambda since: starts if since == 7 and told.is_set() else 0
+
+    def restart() -> None:
+        told.set()
+        if cut.wait(0.3):
+            raise PowerLost
+
+    made.restart = restart
+    made.device.cut, made.device.power_off, made.device.disk = cut.set, (lambda: off), None
+    return made
+
+
+@pytest.mark.parametrize(("starts", "cut"), [(2, True), (1, False)])
+def test_a_start_is_cut_where_the_device_comes_to_it(tmp_path: Path, starts: int, cut: bool) -> None:
+    found: list[bool] = []
+    trial = run_journey(restarting(starts), PLAN, tmp_path, lambda device: found.append(device.cut_start(2, 0.01)))
+    assert (found, trial.lab_fault) == ([cut], None)
+    assert [step.what for step in trial.seen.steps] == (["power lost"] if cut else []) + ["restart"]
+
+
+def test_a_device_that_loses_its_power_by_itself_in_a_restart_was_not_cut(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise PowerLost
+
+    broken = restarting(0)
+    broken.clock.now = count(0.0, 0.5).__next__
+    broken.restart = lost
+    assert "stopped answering" in str(
+        run_journey(broken, PLAN, tmp_path, lambda device: device.cut_start(1, 0.0) and None).lab_fault
+    )
