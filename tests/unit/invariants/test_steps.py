@@ -107,6 +107,15 @@ def test_an_update_that_must_not_succeed() -> None:
     assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
 
 
+def test_a_refusal_says_why_and_not_something_else() -> None:
+    said = replace(FAILED, says=("OTA: target 1.1", "OTA: failed: refused: it has no signature", ""))
+    assert refused("x", said, "unsigned", 0, "no signature")
+    found = reason(refused("x", said, "unsigned", 0, "^OTA: failed: .*(key|trust)"))
+    assert "unsigned: refused for another reason" in found
+    assert "'OTA: failed: refused: it has no signature'" in found
+    assert "the device took 1.1" in reason(refused("x", replace(said, exit_code=0), "unsigned", 0, "no signature"))
+
+
 def test_what_must_be_refused_before_anything_is_fetched() -> None:
     assert unfetched("x", replace(FAILED, sent_bytes=0), "expired")
     assert "expired: 100 bytes of the release were fetched" in reason(unfetched("x", FAILED, "expired"))
