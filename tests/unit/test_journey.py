@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from powercut.clients import Stored
 from powercut.device import Answer, PowerLost
 from powercut.errors import RigError
 from powercut.journey import FILLER, Journey, Route, run_journey
@@ -26,7 +25,7 @@ VIOLATED = Verdict("another", Outcome.VIOLATED, "it broke")
 SPACE = ("10 4096", "7 4096")
 
 
-def rig(ran: list[str], free: int = 0, says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
+def rig(ran: list[str], says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
     """A rig whose device notes the commands that it is given; `says`: its answer to every question."""
     reader = SimpleNamespace(transcribe=lambda _path: None)
     device = SimpleNamespace(
@@ -48,6 +47,7 @@ def rig(ran: list[str], free: int = 0, says: tuple[str, ...] = SPACE, code: int 
         updates_within=1,
         boot_tries=3,
         command_s=60.0,
+        downloads_to="/data",
         keep={},
     )
     return SimpleNamespace(
@@ -64,12 +64,11 @@ def rig(ran: list[str], free: int = 0, says: tuple[str, ...] = SPACE, code: int 
         ),
         known=lambda _rng, _start: nullcontext(),
         looked_s=0.0,
-        stored=lambda: Stored(free, {}, {}, (), ()),
     )
 
 
-def travelled(route: Route, folder: Path, ran: list[str] | None = None, free: int = 0, **answers: Any) -> Trial:
-    return run_journey(rig([] if ran is None else ran, free, **answers), PLAN, folder, route)
+def travelled(route: Route, folder: Path, ran: list[str] | None = None, **answers: Any) -> Trial:
+    return run_journey(rig([] if ran is None else ran, **answers), PLAN, folder, route)
 
 
 def test_what_held_on_a_route_that_came_to_its_end_holds(tmp_path: Path) -> None:
@@ -104,8 +103,8 @@ def test_a_device_is_not_left_full(tmp_path: Path) -> None:
             raise RigError("the console went silent", "rack-7", "see it")
 
     ran: list[str] = []
-    travelled(route, tmp_path, ran, free=5000)
-    assert ran == [f"fallocate -l 4000 {FILLER} && sync", f"rm -f {FILLER} && sync"]
+    travelled(route, tmp_path, ran, says=("5 1000",))
+    assert ran == [f"fallocate -l 4000 /data/{FILLER} && sync", f"rm -f /data/{FILLER} && sync"]
 
 
 def test_nobody_watches_the_room_any_more_after_a_fault(tmp_path: Path) -> None:

@@ -173,6 +173,10 @@ def test_placeholders_are_replaced_and_other_braces_left_to_the_shell(client: RA
     assert filled == "get http://10.0.2.100/1.1.raucb 1.1 ${HOME}"
 
 
+def test_a_bundle_needs_room_for_itself(client: RAUC, setup: Setup, bundles: Path) -> None:
+    assert client.room_bytes(setup.release("next"), ()) == (bundles / "1.1.raucb").stat().st_size
+
+
 def test_bundles_are_payload_and_served_as_they_are(client: RAUC, setup: Setup) -> None:
     content = client.content(setup.release("next"), {"/more": b"more"})
     assert content.find("/1.1.raucb") is not None
@@ -205,8 +209,9 @@ def test_the_environment_chooses_the_client(setup: Setup) -> None:
 
 
 def test_what_two_slots_cannot_do_is_not_claimed_whatever_the_environment_says(client: RAUC, setup: Setup) -> None:
-    able = replace(setup, rollback="back", claims={"resumes": True})
+    able = replace(setup, rollback="back", claims={"resumes": True}, downloads_to="/data")
     assert claimed(client, able) == client.can | {Capability.RESUMES}
+    assert Capability.ROOM not in claimed(client, replace(able, downloads_to=None))
     with pytest.raises(UsageError, match=r"claims: collects: rauc can't: a slot is overwritten whole"):
         claimed(client, replace(able, claims={"collects": True}))
 
