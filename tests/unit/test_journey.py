@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from powercut.clients import Stored
-from powercut.device import PowerLost
+from powercut.device import Answer, PowerLost
 from powercut.errors import RigError
 from powercut.journey import FILLER, Journey, Route, run_journey
-from powercut.model import Evidence, LossModel, Outcome, Verdict
+from powercut.model import Evidence, LossModel, Outcome, PowerOff, Verdict
 from powercut.trial import Plan, Trial
 
 PLAN = Plan("route", "base", None, LossModel.NONE, "7", stimulus="route")
@@ -21,8 +22,11 @@ HOLDS = Verdict("a promise", Outcome.HOLDS)
 VIOLATED = Verdict("another", Outcome.VIOLATED, "it broke")
 
 
-def rig(ran: list[str], free: int = 0) -> Any:
-    """A rig whose device notes the commands that it is given."""
+SPACE = ("10 4096", "7 4096")
+
+
+def rig(ran: list[str], says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
+    """A rig whose device notes the commands that it is given; `says`: its answer to every question."""
     reader = SimpleNamespace(transcribe=lambda _path: None)
     device = SimpleNamespace(
         power=SimpleNamespace(reader=reader, physical=True, alive=True, place="rack-7", familiar=None),
@@ -32,7 +36,8 @@ def rig(ran: list[str], free: int = 0) -> Any:
         rest=lambda: None,
         tail=tuple,
         lines=list,
-        must=lambda command, _what: ran.append(command) or SimpleNamespace(lines=("10 4096", "7 4096"), text=""),
+        run_once=lambda command, _limit_s: ran.append(command) or Answer((), 0),
+        ask=lambda _command: Answer(says, code),
     )
     ledger = SimpleNamespace(entries=list, write=lambda _file, since: None)
     setup = SimpleNamespace(
@@ -41,6 +46,8 @@ def rig(ran: list[str], free: int = 0) -> Any:
         confirmed=None,
         updates_within=1,
         boot_tries=3,
+        command_s=60.0,
+        downloads_to="/data",
         keep={},
     )
     return SimpleNamespace(
@@ -57,12 +64,11 @@ def rig(ran: list[str], free: int = 0) -> Any:
         ),
         known=lambda _rng, _start: nullcontext(),
         looked_s=0.0,
-        stored=lambda: Stored(free, {}, {}, (), ()),
     )
 
 
-def travelled(route: Route, folder: Path, ran: list[str] | None = None, free: int = 0) -> Trial:
-    return run_journey(rig([] if ran is None else ran, free), PLAN, folder, route)
+def travelled(route: Route, folder: Path, ran: list[str] | None = None, **answers: Any) -> Trial:
+    return run_journey(rig([] if ran is None else ran, **answers), PLAN, folder, route)
 
 
 def test_what_held_on_a_route_that_came_to_its_end_holds(tmp_path: Path) -> None:
@@ -97,8 +103,8 @@ def test_a_device_is_not_left_full(tmp_path: Path) -> None:
             raise RigError("the console went silent", "rack-7", "see it")
 
     ran: list[str] = []
-    travelled(route, tmp_path, ran, free=5000)
-    assert ran == [f"fallocate -l 4000 {FILLER} && sync", f"rm -f {FILLER} && sync"]
+    travelled(route, tmp_path, ran, says=("5 1000",))
+    assert ran == [f"fallocate -l 4000 /data/{FILLER} && sync", f"rm -f /data/{FILLER} && sync"]
 
 
 def test_nobody_watches_the_room_any_more_after_a_fault(tmp_path: Path) -> None:
@@ -112,3 +118,67 @@ def test_nobody_watches_the_room_any_more_after_a_fault(tmp_path: Path) -> None:
     ran: list[str] = []
     travelled(route, tmp_path, ran)
     assert [command.startswith("kill") for command in ran] == [False, True, False, True]
+
+
+def watches_the_room(device: Journey) -> None:
+    device.judge(HOLDS)
+    with device.space():
+        pass
+
+
+@pytest.mark.parametrize("says", [(), ("10 40~6",), ("10 4096", "7"), ("10 4096 5",)], ids=repr)
+def test_an_answer_that_can_not_be_read_is_a_fault_of_the_lab(tmp_path: Path, says: tuple[str, ...]) -> None:
+    trial = travelled(watches_the_room, tmp_path, says=says)
+    assert "an answer that can't be read" in str(trial.lab_fault)
+    assert trial.judge("a promise").outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_question_that_fails_is_a_fault_of_the_lab(tmp_path: Path) -> None:
+    assert "failed with 1" in str(travelled(watches_the_room, tmp_path, code=1).lab_fault)
+
+
+def test_a_condition_is_true_or_false_or_nobody_knows(tmp_path: Path) -> None:
+    found: list[bool] = []
+    for says in (("yes",), ("no",), ("n",)):
+        trial = travelled(lambda device: found.append(device.holds("test -e /x")), tmp_path, says=says)
+    assert found == [True, False]
+    assert "an answer that can't be read: 'n'" in str(trial.lab_fault)
+
+
+def restarting(starts: int) -> Any:
+    """A rig whose device is in its start number `starts` when it is told to restart, until its power goes."""
+    cut, told = threading.Event(), threading.Event()
+    made = rig([])
+    off = PowerOff(0.0, 0.0, None, 0.0, ("the console is silent",))
+    power = made.device.power
+    power.reader.mark, power.lead_s = (lambda: 7), 0.0
+    power.starts = lambda since: starts if since == 7 and told.is_set() else 0
+
+    def restart() -> None:
+        told.set()
+        if cut.wait(0.3):
+            raise PowerLost
+
+    made.restart = restart
+    made.device.cut, made.device.power_off, made.device.disk = cut.set, (lambda: off), None
+    return made
+
+
+@pytest.mark.parametrize(("starts", "cut"), [(2, True), (1, False)])
+def test_a_start_is_cut_where_the_device_comes_to_it(tmp_path: Path, starts: int, cut: bool) -> None:
+    found: list[bool] = []
+    trial = run_journey(restarting(starts), PLAN, tmp_path, lambda device: found.append(device.cut_start(2, 0.01)))
+    assert (found, trial.lab_fault) == ([cut], None)
+    assert [step.what for step in trial.seen.steps] == (["power lost"] if cut else []) + ["restart"]
+
+
+def test_a_device_that_loses_its_power_by_itself_in_a_restart_was_not_cut(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise PowerLost
+
+    broken = restarting(0)
+    broken.clock.now = count(0.0, 0.5).__next__
+    broken.restart = lost
+    assert "stopped answering" in str(
+        run_journey(broken, PLAN, tmp_path, lambda device: device.cut_start(1, 0.0) and None).lab_fault
+    )

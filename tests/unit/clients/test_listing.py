@@ -126,7 +126,11 @@ def asked_for(office: HTTPPost) -> list[bytes]:
     return [path for path in office._content.values[PATHS].split(b"\0") if path]
 
 
-def test_what_was_read_is_not_read_again(compared: Compare, usr: Path, office: HTTPPost) -> None:
+BORN = "1700000000.5000000000"  # in place of what this host's file system may not keep
+
+
+def test_what_was_read_is_not_read_again(compared: Compare, usr: Path, office: HTTPPost, host: Host) -> None:
+    host._words["%B@"] = BORN
     compared()
     assert len(asked_for(office)) == 2
     (usr / "bin/link").hardlink_to(usr / "bin/app")  # as a deployment does
@@ -142,6 +146,33 @@ def test_a_new_inode_with_the_old_content_is_read(compared: Compare, usr: Path, 
     (usr / "bin/app").chmod(0o755)
     assert compared() == []
     assert asked_for(office) == [b"./bin/app"]
+
+
+def test_without_a_birth_a_change_of_the_inode_is_enough_to_read_again(
+    compared: Compare, usr: Path, office: HTTPPost, host: Host
+) -> None:
+    host._words["%B@"] = "-1.-000000010"  # as findutils 4.9 says it
+    compared()
+    (usr / "bin/link").hardlink_to(usr / "bin/app")
+    (usr / "bin/link").unlink()
+    assert compared() == []
+    assert asked_for(office) == [b"./bin/app"]
+
+
+def state(birth: str, change: str = "170.5") -> str:
+    return parse_listing(f"644 0 0 f 7 {birth} {change} 0.0000000000 3 ./bin/app\t\n")["./bin/app"].state
+
+
+def test_an_inode_that_is_used_again_is_another_state() -> None:
+    """Number, size and time are those of the file that was removed: all files of a release have one time."""
+    assert state("160.0000000001") != state("160.0000000002")
+    assert state("160.5", "170.5") == state("160.5", "180.5")
+
+
+@pytest.mark.parametrize("birth", ["", "0", "0.0000000000", "-1.-000000010"])
+def test_an_unknown_birth_leaves_the_change_time(birth: str) -> None:
+    assert state(birth, "170.5") != state(birth, "180.5")
+    assert state(birth, "170.5") == state("0", "170.5")
 
 
 def test_a_device_that_can_not_compare_is_no_difference(compared: Compare, host: Host) -> None:

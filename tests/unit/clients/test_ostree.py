@@ -130,6 +130,23 @@ def client(setup: Setup) -> OSTree:
     return OSTree(setup)
 
 
+def test_an_object_is_as_large_as_a_device_has_it(client: OSTree, setup: Setup, repo: Path, tmp_path: Path) -> None:
+    device, release = tmp_path / "repo", setup.release("next")
+    subprocess.run(["ostree", f"--repo={device}", "init", "--mode=bare-user"], check=True, timeout=30)
+    pull = ["ostree", f"--repo={device}", "pull-local", repo, client.resolve(release)]
+    subprocess.run(pull, check=True, stdout=subprocess.DEVNULL, timeout=30)
+    sizes = client.stored_sizes(release)
+    found = {name: (device / "objects" / name[:2] / name[2:]).lstat().st_size for name in sizes}
+    link = _checksum(repo, "/usr/bin/tool")
+    assert sizes[f"{link}.file"] == len("app")
+    assert sizes == found | {f"{link}.file": len("app")}  # bare-user has a link's target in an attribute as well
+
+
+def _checksum(repo: Path, path: str) -> str:
+    listed = ["ostree", f"--repo={repo}", "ls", "-C", "release/1.1", path]
+    return subprocess.run(listed, check=True, capture_output=True, text=True, timeout=30).stdout.split()[4]
+
+
 def test_the_ref_that_the_device_follows_names_the_release_on_offer(client: OSTree, setup: Setup) -> None:
     commit = client.resolve(setup.release("next"))
     content = client.content(setup.release("next"), {"/more": b"more"})

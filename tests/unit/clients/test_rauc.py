@@ -9,15 +9,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powercut.clients import Capability, claimed, client_of
+from powercut.clients import Capability, claimed, client_of, twoslots
 from powercut.clients.bundle import image_of, parse_manifest
 from powercut.clients.image import block_list, checklist, files
+from powercut.clients.listing import Post
 from powercut.clients.rauc import RAUC, Slot, parse_status
 from powercut.environment import BootEnvironment, Release, Setup
 from powercut.errors import RigError, UsageError
@@ -157,9 +158,23 @@ def test_a_bundle_that_was_cut_short_is_told(bundles: Path, tmp_path: Path) -> N
 # client and environment
 
 
+def test_a_slot_is_read_anew_each_time(
+    client: RAUC, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, str]] = []
+    monkeypatch.setattr(twoslots, "compare_tree", lambda _device, _post, _checklist, read: given.append(read) or ())
+    read = {"state of an inode": "its sum"}
+    assert client.compare(asked(""), setup.release("base"), tmp_path, cast(Post, None), read) == ()
+    assert (given, read) == ([{}], {"state of an inode": "its sum"})
+
+
 def test_placeholders_are_replaced_and_other_braces_left_to_the_shell(client: RAUC, setup: Setup) -> None:
     filled = client.filled("get {url}/{bundle} {version} ${HOME}", setup.release("next"), "http://10.0.2.100")
     assert filled == "get http://10.0.2.100/1.1.raucb 1.1 ${HOME}"
+
+
+def test_a_bundle_needs_room_for_itself(client: RAUC, setup: Setup, bundles: Path) -> None:
+    assert client.room_bytes(setup.release("next"), ()) == (bundles / "1.1.raucb").stat().st_size
 
 
 def test_bundles_are_payload_and_served_as_they_are(client: RAUC, setup: Setup) -> None:
@@ -194,8 +209,9 @@ def test_the_environment_chooses_the_client(setup: Setup) -> None:
 
 
 def test_what_two_slots_cannot_do_is_not_claimed_whatever_the_environment_says(client: RAUC, setup: Setup) -> None:
-    able = replace(setup, rollback="back", claims={"resumes": True})
+    able = replace(setup, rollback="back", claims={"resumes": True}, downloads_to="/data")
     assert claimed(client, able) == client.can | {Capability.RESUMES}
+    assert Capability.ROOM not in claimed(client, replace(able, downloads_to=None))
     with pytest.raises(UsageError, match=r"claims: collects: rauc can't: a slot is overwritten whole"):
         claimed(client, replace(able, claims={"collects": True}))
 

@@ -43,8 +43,9 @@ DONE = Update("1.1", True, 0, ("OTA: done 1.1",), 9.0, 100, 3)
 FAILED = Update("1.1", False, 1, ("OTA: failed: refused",), 9.0, 100, 3)
 GOOD = DiskView(systems=(System(0, "b.0", "1.1"), System(1, "a.0", "1.0")), boots=0)
 COMMIT, OTHER = "c" * 64, "d" * 64
-OBJECTS = {f"{COMMIT}.commit", f"{COMMIT}.commitmeta", f"{'1' * 64}.file", f"{'2' * 64}.dirtree"}
-WANTED = {f"{COMMIT}.commit", f"{'1' * 64}.file", f"{'2' * 64}.dirtree"}
+FILE, TREE = f"{'1' * 64}.file", f"{'2' * 64}.dirtree"
+OBJECTS = {f"{COMMIT}.commit": (1, 70), f"{COMMIT}.commitmeta": (2, 9), FILE: (3, 500), TREE: (4, 40)}
+WANTED = {f"{COMMIT}.commit": 70, FILE: 500, TREE: 40}
 
 
 def reason(verdict: Verdict) -> str:
@@ -107,6 +108,15 @@ def test_an_update_that_must_not_succeed() -> None:
     assert "3 writes went to the boot loader" in reason(refused("x", FAILED, "unsigned", 3))
 
 
+def test_a_refusal_says_why_and_not_something_else() -> None:
+    said = replace(FAILED, says=("OTA: target 1.1", "OTA: failed: refused: it has no signature", ""))
+    assert refused("x", said, "unsigned", 0, "no signature")
+    found = reason(refused("x", said, "unsigned", 0, "^OTA: failed: .*(key|trust)"))
+    assert "unsigned: refused for another reason" in found
+    assert "'OTA: failed: refused: it has no signature'" in found
+    assert "the device took 1.1" in reason(refused("x", replace(said, exit_code=0), "unsigned", 0, "no signature"))
+
+
 def test_what_must_be_refused_before_anything_is_fetched() -> None:
     assert unfetched("x", replace(FAILED, sent_bytes=0), "expired")
     assert "expired: 100 bytes of the release were fetched" in reason(unfetched("x", FAILED, "expired"))
@@ -135,13 +145,21 @@ def test_a_repository_that_holds_exactly_what_is_kept() -> None:
 @pytest.mark.parametrize(
     ("objects", "unfinished", "says"),
     [
-        (OBJECTS - {f"{'1' * 64}.file"}, [], "1 objects of kept releases are gone"),
-        (OBJECTS | {f"{'3' * 64}.file"}, [], "1 objects of dropped releases are still there"),
-        (OBJECTS | {f"{OTHER}.commitmeta"}, [], f"{OTHER}.commitmeta"),
+        ({name: found for name, found in OBJECTS.items() if name != FILE}, [], "1 objects of kept releases are gone"),
+        (OBJECTS | {f"{'3' * 64}.file": (5, 1)}, [], "1 objects of dropped releases are still there"),
+        (OBJECTS | {f"{OTHER}.commitmeta": (5, 1)}, [], f"{OTHER}.commitmeta"),
+        (
+            OBJECTS | {FILE: (3, 499)},
+            [],
+            f"1 objects are not as large as in their releases\n  {FILE}: 499 bytes, not 500",
+        ),
+        (OBJECTS | {TREE: (4, 0)}, [], f"{TREE}: 0 bytes, not 40"),
         (OBJECTS, ["staging-x"], "unfinished pulls are left"),
     ],
 )
-def test_a_repository_that_lost_or_left_something_is_found(objects: set[str], unfinished: list[str], says: str) -> None:
+def test_a_repository_that_lost_or_left_something_is_found(
+    objects: dict[str, tuple[int, int]], unfinished: list[str], says: str
+) -> None:
     assert says in reason(holds_exactly("x", objects, WANTED, [COMMIT], unfinished))
 
 

@@ -66,6 +66,18 @@ def test_a_cycle_gives_a_fresh_process(board: Board, tmp_path: Path) -> None:
     assert processes_that_name(Path(tempfile.gettempdir())) != first
 
 
+def test_starts_are_counted_from_a_mark_of_the_console_on(board: Board) -> None:
+    driver = board()
+    driver.on()
+    driver.cycle()
+    assert driver.starts(0) == 2
+    eventually(lambda: driver.reader.mark() > 0)
+    mark = driver.reader.mark()
+    assert driver.starts(mark) == 0
+    driver.cycle()
+    assert driver.starts(mark) == 1
+
+
 def test_on_and_off_again_change_nothing(board: Board, tmp_path: Path) -> None:
     driver = board()
     driver.off()
