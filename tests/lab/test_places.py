@@ -444,7 +444,7 @@ def test_what_even_the_guard_left_behind_is_swept_by_the_next_run(lab: Lab) -> N
 
 
 def test_what_others_left_behind_is_theirs(lab: Lab) -> None:
-    lab.client("-p", "a", "acquire", user="powercut-4194301-4194302-00000000-00000000")
+    lab.client("-p", "a", "acquire", user="powercut-4194301.7-4194302.7-00000000-00000000")
     lab.client("-p", "b", "acquire", user="colleague")
     assert free_places(places_wanted(lab)) == []
 
