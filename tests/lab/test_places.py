@@ -444,7 +444,7 @@ def test_what_even_the_guard_left_behind_is_swept_by_the_next_run(lab: Lab) -> N
 
 
 def test_what_others_left_behind_is_theirs(lab: Lab) -> None:
-    lab.client("-p", "a", "acquire", user="powercut-4194301-4194302-00000000-00000000")
+    lab.client("-p", "a", "acquire", user="powercut-4194301.7-4194302.7-00000000-00000000")
     lab.client("-p", "b", "acquire", user="colleague")
     assert free_places(places_wanted(lab)) == []
 
@@ -524,6 +524,51 @@ def test_a_place_is_held_again_only_with_its_resources(lab: Lab) -> None:
     assert resources_seen_by_labgrid(lab) == ["RemotePlace", "NetworkService"]
     forget_session()
     held.release()
+
+
+def test_a_place_whose_exporter_is_dead_is_passed_over_and_said_once(lab: Lab) -> None:
+    said: list[str] = []
+    lab.stop()
+    lab.has(a="bench/desk/NetworkService", b=None, c=None)
+    lab.start()
+    assert free_places(places_wanted(lab)) == ["b", "c"]
+    first = hold(places_wanted(lab), limit_s=5, say=said.append)
+    second = hold(places_wanted(lab), limit_s=5)
+    assert {first.place, second.place} == {"b", "c"}
+    assert said == ["powercut: passed over: place a lacks bench/desk/NetworkService, no exporter offers it"]
+    with pytest.raises(RigError, match=r"a lacks bench/desk/NetworkService; b is held by"):
+        hold(places_wanted(lab), limit_s=0)
+    second.release()
+    first.release()
+    assert lab.is_idle()
+
+
+def test_a_place_by_its_name_is_never_passed_over(lab: Lab) -> None:
+    lab.stop()
+    lab.has(a="bench/desk/NetworkService", b=None)
+    lab.start()
+    with pytest.raises(RigError, match="place a lacks bench/desk/NetworkService"):
+        hold(Wanted("board.yaml", lab.address, "a", {}), limit_s=5)
+
+
+def test_workers_are_counted_by_the_places_that_can_be_used(suite: pytest.Pytester, lab: Lab) -> None:
+    lab.stop()
+    lab.has(a="bench/desk/NetworkService", b=None)
+    lab.start()
+    result = run(suite, lab, "-nauto")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["1 worker *"])
+    assert text_of(result).count("passed over: place a lacks") == 1
+    assert {place for _, place, _ in ran(suite)} == {"b"}
+
+
+def test_where_every_exporter_is_dead_that_is_one_message(suite: pytest.Pytester, lab: Lab) -> None:
+    lab.stop()
+    lab.has(a="bench/desk/NetworkService", b="bench/desk/NetworkService")
+    lab.start()
+    result = run(suite, lab, "-n2")
+    assert result.ret == 10
+    assert text_of(result).count("place a lacks") == text_of(result).count("place b lacks") == 1
 
 
 def test_a_place_is_given_back_though_the_coordinator_was_away(lab: Lab) -> None:

@@ -23,7 +23,7 @@ import powercut
 from powercut import lab, plugin
 from powercut.clients.ostree import OSTree
 from powercut.commands import COMMANDS
-from powercut.environment import SCHEMA, BootEnvironment, OriginSetup, Setup, Slots, Wear
+from powercut.environment import SCHEMA, BootEnvironment, OriginSetup, Reflash, Setup, Slots, Wear
 from powercut.errors import UsageError
 from powercut.lab.preflight import check_environment
 from powercut.model import LossModel, PowerOff
@@ -126,7 +126,7 @@ def defaults() -> dict[str, str]:
     """By the last word of a key."""
     fields = {
         field.name: field.default
-        for of in (BootEnvironment, OriginSetup, Setup, Slots, Wear)
+        for of in (BootEnvironment, OriginSetup, Reflash, Setup, Slots, Wear)
         for field in dataclasses.fields(of)
         if field.default not in (dataclasses.MISSING, None, ())
     }

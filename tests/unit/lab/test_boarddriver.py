@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from labgrid.binding import BindingState
 
 from powercut.errors import RigError
 from powercut.lab.boarddriver import PowercutBoardDriver
@@ -26,3 +27,22 @@ def test_a_run_may_cut_until_its_cap(cuts: int, at_most: int | None) -> None:
 def test_a_run_that_used_up_its_cap_cuts_no_more(cuts: int) -> None:
     with pytest.raises(RigError, match="3 cuts were made in this run"):
         PowercutBoardDriver.check_cap(worn(cuts, 3))
+
+
+def test_a_supply_that_fails_in_the_end_leaves_no_line_open() -> None:
+    def close(*, gracefully: bool) -> None:
+        raise RigError("the power could not be left on", "power of rack-7", "switch it on by hand")
+
+    closed: list[object] = []
+    board: Any = SimpleNamespace(
+        _join=lambda: None,
+        _supply=SimpleNamespace(close=close),
+        console="the console",
+        target=SimpleNamespace(deactivate=closed.append),
+        state=BindingState.active,
+    )
+    with pytest.raises(RigError, match="could not be left on"):
+        PowercutBoardDriver.on_deactivate(board)
+    assert closed == ["the console"]
+    assert board.state is BindingState.bound
+    assert board._supply is None

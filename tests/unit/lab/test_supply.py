@@ -20,6 +20,7 @@ from labgrid.protocol import PowerProtocol
 
 from powercut.clock import MonotonicClock, poll
 from powercut.errors import RigError
+from powercut.lab import left_behind
 from powercut.lab.parts import described
 from powercut.lab.powerhelper import NO_READ_BACK
 from powercut.lab.supply import Supply
@@ -159,6 +160,54 @@ def test_power_comes_back_and_nothing_stays_when_whoever_waits_for_a_hanging_sup
     assert readable, "somebody still holds the lifeline"
     assert os.read(reads, 1) == b""
     os.close(reads)
+
+
+def failing_on(folder: Path) -> str:
+    """An outlet that can be switched off, and not on."""
+    driver = switching(folder)
+    (folder / "on.sh").write_text("#!/bin/sh\nexit 5\n")
+    return driver
+
+
+def test_a_supply_that_fails_when_power_should_be_left_in_order_is_told(
+    supply: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERCUT_CACHE", str(tmp_path / "cache"))
+    power = supply(failing_on(tmp_path))
+    power.must("off", 10)
+    with pytest.raises(RigError, match=r"the supply: the power could not be left on, 5 tries .*exit status 5") as told:
+        power.close(gracefully=True)
+    assert "switch it on by hand" in str(told.value)
+    assert left_behind.taken() == []
+
+
+def test_a_helper_that_does_not_end_is_told(supply: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    power = supply(switching(tmp_path))
+    assert power.pid is not None
+    os.kill(power.pid, signal.SIGSTOP)
+    monkeypatch.setattr(power, "_leaves_within_s", 0.3)
+    with pytest.raises(RigError, match=r"the supply: nothing tells how the power was left"):
+        power.close(gracefully=True)
+
+
+def test_what_nobody_was_left_to_hear_is_kept_for_the_next_run(
+    told: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERCUT_CACHE", str(tmp_path / "cache"))
+    script = textwrap.dedent(f"""
+        import os, signal
+        from powercut.clock import MonotonicClock
+        from powercut.lab.supply import Supply
+        power = Supply({told(failing_on(tmp_path))!r}, "power of rack-7", MonotonicClock())
+        power.open()
+        power.must("off", 10)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    found: list[str] = []
+    assert poll(lambda: found.extend(left_behind.taken()) or found, CLOCK, limit_s=20, every_s=0.1)
+    assert "power of rack-7: the power could not be left on, 5 tries" in found[0]
+    assert left_behind.taken() == []
 
 
 class Outlet(BaseHTTPRequestHandler):
