@@ -68,6 +68,7 @@ def rig(**parts: Any) -> Any:
     device = SimpleNamespace(
         power=power,
         at_shell=True,
+        answers=lambda: False,
         garbage=lambda: 0.0,
         console_losses=lambda: (0, 4096),
         power_off=lambda: switched.append("off"),
@@ -134,6 +135,13 @@ def test_a_board_that_comes_up_in_the_proof_is_not_believed_to_have_been_down() 
     with pytest.raises(RigError, match="was when switched off and on once more"):
         prove(late)
     assert late.device.switched == ["off", "on"]
+
+
+def test_a_board_that_still_has_a_shell_is_not_switched_for_the_proof() -> None:
+    left = rig()
+    left.device.at_shell, left.device.answers = False, lambda: True
+    prove(left)
+    assert left.device.switched == []
 
 
 def test_a_board_that_stays_down_and_speaks_as_usual_is_believed() -> None:
