@@ -122,6 +122,11 @@ def test_a_confirmation_without_a_sign_of_it_is_told() -> None:
     assert read_setup({**OPTIONS, "accept": "vendor-accept"}, "my.yaml", Path("/lab")).accept == "vendor-accept"
 
 
+def test_bundles_that_the_origin_would_not_find_are_told() -> None:
+    releases = {"base": {"version": "1", "bundle": "out/1"}, "next": {"version": "2", "bundle": "other/2"}}
+    assert "releases: next: bundle: 2 is not in /lab/out, where base's is" in told(releases=releases)
+
+
 # what is judged, and how
 
 
@@ -206,8 +211,8 @@ def test_a_file_that_is_not_there_is_told(setup: Setup) -> None:
 def test_the_device_tells_whether_it_is_whole(setup: Setup, tmp_path: Path) -> None:
     client, post = Commands(replace(setup, status=replace(ASKED, whole="verify {version}"))), SimpleNamespace(url="u")
     release = setup.release("base")
-    assert client.compare(asked(""), release, tmp_path, post, {}) == ()  # type: ignore[arg-type]
-    (diff,) = client.compare(asked("block 7 differs\n", 1), release, tmp_path, post, {})  # type: ignore[arg-type]
+    assert client.compare(asked(""), release, tmp_path, post, {}) == ()
+    (diff,) = client.compare(asked("block 7 differs\n", 1), release, tmp_path, post, {})
     assert "block 7 differs" in diff.what
 
 
