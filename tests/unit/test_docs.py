@@ -237,8 +237,10 @@ def test_the_table_of_options_has_them_all_and_no_other() -> None:
 
 
 def test_the_docs_call_every_command_and_no_other() -> None:
-    called = re.findall(r"^(?:\S*/)?powercut ([a-z]+)", "\n".join(map(code, USER_PAGES.values())), re.MULTILINE)
-    assert set(called) == {module.__name__.rpartition(".")[2] for module in COMMANDS}
+    called = re.findall(
+        r"^(?:\S*/)?powercut ([a-z]+(?:-[a-z]+)*)", "\n".join(map(code, USER_PAGES.values())), re.MULTILINE
+    )
+    assert set(called) == {module.__name__.rpartition(".")[2].replace("_", "-") for module in COMMANDS}
 
 
 def test_every_marker_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:

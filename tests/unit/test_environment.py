@@ -99,7 +99,7 @@ def test_a_slow_host_stretches_every_limit_given_or_not() -> None:
         ("phases: {during.deploi: x}", "options: powercut: phases", "did you mean 'during.deploy'?"),
         ("claims: {resume: true}", "options: powercut: claims", "did you mean 'resumes'?"),
         ("boot_environment: {partition: 3, fiel: /grubenv}", "powercut: boot_environment", "did you mean 'file'?"),
-        ("zzz: 1", "my.yaml: options: powercut", "use one of: boot_environment, "),
+        ("zzz: 1", "my.yaml: options: powercut", "use one of: accept, boot_environment, "),
     ],
 )
 def test_a_misspelt_key_gets_the_one_that_was_meant(more: str, where: str, hint: str) -> None:

@@ -204,6 +204,17 @@ def test_another_slot_that_could_be_booted_is_left_over(client: RAUC, setup: Set
     assert not client.has(asked(CONSOLE), setup.release("next"))
 
 
+def test_a_file_that_is_broken_on_purpose_is_never_read(setup: Setup, bundles: Path) -> None:
+    broken = bundles / "broken.raucb"
+    broken.write_bytes((bundles / "1.1.raucb").read_bytes()[:200])
+    release = Release("truncated", "1.1-truncated", bundle=broken)
+    client = RAUC(replace(setup, releases={**setup.releases, "truncated": release}))
+    assert client.resolve(release) not in {client.resolve(setup.release(role)) for role in ("base", "next")}
+    assert client.content(release, {}).find("/broken.raucb") is not None
+    with pytest.raises(UsageError):
+        client.resolve(replace(release, role="next"))
+
+
 def test_the_environment_chooses_the_client(setup: Setup) -> None:
     assert isinstance(client_of(setup), RAUC)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools.images.powercut_images.bundles import Wanted, filled, make_bundle, make_certificates, make_slot
+from tools.images.powercut_images.bundles import Wanted, filled, make_bundle, make_certificates, make_forged, make_slot
 from tools.images.powercut_images.devices import RAUC
 from tools.images.powercut_images.errors import BuildError
 from tools.images.powercut_images.store import Store
@@ -61,6 +61,13 @@ def test_a_bundle_has_its_image_and_a_signature(shop: Workshop, image: Path, cer
         ["rauc", f"--keyring={certificates / 'stranger/ca.pem'}", "info", bundle], capture_output=True, check=False
     )
     assert stranger.returncode != 0
+
+
+def test_a_truncated_bundle_is_the_first_half_of_the_good_one(shop: Workshop, image: Path, certificates: Path) -> None:
+    bundle = make_bundle(shop, image, certificates / "vendor", SMALL, Wanted("1.1"))
+    make_forged(shop, image, certificates, (SMALL, "truncated"), "1.1")
+    cut = shop.dir / "bundles/1.1-truncated.raucb"
+    assert cut.read_bytes() == bundle.read_bytes()[: bundle.stat().st_size // 2]
 
 
 def test_a_release_that_does_not_fit_a_slot_is_told(shop: Workshop, certificates: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -90,7 +91,7 @@ def make_bundles(store: Store, system: Path, certificates: Path, device: DualBan
                 make_bundle(shop, image, vendor, device, Wanted(version))
                 if number == 1:
                     for kind in device.forged:
-                        _forge(shop, image, certificates, (device, kind), version)
+                        make_forged(shop, image, certificates, (device, kind), version)
             releases.append({"version": version, "sha256": _sha256(image), "size": image.stat().st_size})
             if number == 0:
                 image.rename(shop.dir / "first.img")
@@ -277,13 +278,23 @@ def _packed(file: BinaryIO) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _forge(shop: Workshop, image: Path, certificates: Path, what: tuple[DualBank, str], version: str) -> None:
+def make_forged(shop: Workshop, image: Path, certificates: Path, what: tuple[DualBank, str], version: str) -> None:
     """The second release in a bundle that is wrong in one way."""
     device, kind = what
+    if kind == "truncated":
+        _cut_short(next((shop.dir / "bundles").glob(f"{version}.*")), version)
+        return
     signer = certificates / ("stranger" if kind == "wrongly-signed" else "vendor")
     compatible = "another-device" if kind == "other-device" else ""
     wanted = Wanted(version, f"{version}-{kind}", compatible, signed=kind != "unsigned")
     make_bundle(shop, image, signer, device, wanted)
+
+
+def _cut_short(good: Path, version: str) -> None:
+    """The first half of a bundle."""
+    cut = good.with_name(f"{version}-truncated{good.suffix}")
+    shutil.copyfile(good, cut)
+    os.truncate(cut, good.stat().st_size // 2)
 
 
 def _sha256(path: Path) -> str:

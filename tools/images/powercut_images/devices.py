@@ -142,7 +142,7 @@ RAUC = DualBank(
     slot_mib=256,
     data_mib=400,
     client="rauc",
-    forged=("unsigned", "wrongly-signed", "other-device"),
+    forged=("unsigned", "wrongly-signed", "other-device", "truncated"),
 )
 SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
 
