@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from powercut.lab.calibration import DAY_S, Calibration, calibration_of, keep, staleness
-from powercut.lab.wear import Wear, Worn
+from powercut.lab.wear import RUNS_KEPT, Wear, Worn, wear_of
 
 NOW = 1_800_000_000.0
 MEASURED = Calibration(
@@ -69,6 +69,43 @@ def test_wear_is_counted_per_run_and_over_all(cache: Path) -> None:
     assert second.run == Worn(cuts=1, switches=2)
     assert second.total == Worn(cuts=4, switches=8)
     assert Wear("rack-8").total == Worn()
+
+
+def test_all_processes_of_a_run_count_together(cache: Path) -> None:
+    Wear("rack-7", run="a night").add(cuts=3, switches=6)
+    restarted = Wear("rack-7", run="a night")
+    assert restarted.run == Worn(cuts=3, switches=6)
+    restarted.add(cuts=1)
+    Wear("rack-7", run="another").add(cuts=7)
+    assert Wear("rack-7", run="a night").run.cuts == 4
+    assert Wear("rack-8", run="a night").run == Worn()
+    assert restarted.total.cuts == 11
+
+
+def test_the_run_is_that_of_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERCUT_RUN", "a night")
+    wear_of("rack-7").add(cuts=2)
+    assert Wear("rack-7", run="a night").run.cuts == 2
+    monkeypatch.setenv("POWERCUT_RUN", "the next")
+    assert wear_of("rack-7").run == Worn()
+    monkeypatch.delenv("POWERCUT_RUN")
+    assert wear_of("rack-7") is wear_of("rack-7")
+
+
+def test_a_file_that_is_damaged_in_a_run_forgets_none_of_the_cuts_of_this_process(cache: Path) -> None:
+    wear = Wear("rack-7", run="a night")
+    wear.add(cuts=3)
+    next(cache.glob("places/*/wear.json")).write_text("{")
+    wear.add(cuts=1)
+    assert wear.run.cuts == 4
+
+
+def test_of_old_runs_only_the_total_is_kept(cache: Path) -> None:
+    for number in range(RUNS_KEPT + 5):
+        Wear("rack-7", run=f"run {number}").add(cuts=1)
+    assert Wear("rack-7", run="run 0").run == Worn()
+    assert Wear("rack-7", run="run 9").run.cuts == 1
+    assert Wear("rack-7").total.cuts == RUNS_KEPT + 5
 
 
 def test_bytes_written_are_counted_once_however_often_a_board_is_asked() -> None:

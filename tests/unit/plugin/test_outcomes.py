@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -88,6 +89,30 @@ def _noted(powercut):
     result.stdout.fnmatch_lines([f"*powercut: seed {seeds[0]}*", "4 trials: *", "*2 passed, 2 inconclusive in *"])
     assert seeds == [seeds[0]] * 2
     assert cases(pytester.path / "junit.xml")["test_unsure"].find("error") is not None
+
+
+def test_all_workers_and_those_that_replace_them_are_one_run(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERCUT_RUN", "the run around")
+    noting = """
+import os
+from pathlib import Path
+
+@pytest.mark.parametrize("number", range(4))
+def test_number(number, powercut):
+    here = Path(__file__)
+    here.with_name(f"{os.getpid()}.run").write_text(os.environ["POWERCUT_RUN"])
+    if number == 0 and not here.with_name("crashed").exists():
+        here.with_name("crashed").touch()
+        os._exit(1)
+"""
+    run(noting, "-n2")
+    noted = [file.read_text() for file in pytester.path.glob("*.run")]
+    assert len(noted) >= 2
+    assert len(set(noted)) == 1
+    assert "the run around" not in noted
+    assert os.environ["POWERCUT_RUN"] == "the run around"
 
 
 def test_a_fault_of_the_rig_that_reaches_a_test_is_inconclusive(run: Run, pytester: pytest.Pytester) -> None:
