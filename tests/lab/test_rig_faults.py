@@ -132,12 +132,12 @@ def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
     trial = with_fault_at_the_cut(lab, upkeep.rig, fault, tmp_path)
     took_s = CLOCK.now() - began_s
     verdict = trial.judge("atomicity")
+    record_property(FAULT, row(fault, verdict.outcome.name, took_s))
     lab.heal()
     lab.heal("lab")
     assert (trial.lab_fault is None) == (fault.outcome is HOLDS), "what is inconclusive is worth another try"
     if trial.lab_fault is not None:
         upkeep.heal(trial.lab_fault)
-    record_property(FAULT, row(fault, verdict.outcome.name, took_s))
     assert verdict.outcome is fault.outcome, verdict
     assert re.search(fault.says, told(trial)), told(trial)
     assert took_s < fault.within_s
