@@ -43,9 +43,9 @@ def lab(rack: Lab) -> Iterator[Lab]:
     rack.heal()
 
 
-def command(*words: str) -> subprocess.CompletedProcess[str]:
+def command(*words: str, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "powercut.cli", *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
 def findings(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
@@ -102,6 +102,21 @@ def test_a_rig_is_measured_and_the_drivers_use_what_was_measured(lab: Lab, tmp_p
     assert "it feeds this board" in steps["outlet"]
     assert "the board fetched a file from https://10.0.2.2:" in steps["origin"]
     assert f"asked for {found.lead_s * 1000:.0f} ms earlier" in steps["calibration"]
+
+
+@pytest.mark.long
+def test_a_board_that_browns_out_is_measured_to_its_end(lab: Lab, tmp_path: Path) -> None:
+    file = varied(tmp_path, limits={**LIMITS, "boot_s": 30})
+    brown_out_s = 3.0
+    lab.fault(BOARD, "brown-out", 1000 * brown_out_s)
+    try:
+        line = ("calibrate", "--lg-env", str(file), "--cuts", "1", "--seed", "1")
+        done = command(*line, limit_s=10 * LIMIT_S)
+    finally:
+        lab.heal()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "it did not come up" in done.stdout
+    assert 0.95 * brown_out_s <= kept(lab).min_off_s <= 2 * brown_out_s
 
 
 def test_who_interrupts_a_measurement_leaves_the_power_on_and_the_place_free(lab: Lab, tmp_path: Path) -> None:

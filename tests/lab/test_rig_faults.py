@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.lab.conftest import FAULT
 from tools.virtual_lab.client import Lab
 from tools.virtual_lab.rigs import LIMITS, coordinated, environment, kept
 
@@ -33,6 +34,11 @@ CLOCK = MonotonicClock()
 LONG_S = 3 * LIMITS["boot_s"] + LIMITS["update_s"]
 GARBLED = r"garble|no answer|garbage|loses or changes|stopped answering|of a good start|went well"
 HOLDS, INCONCLUSIVE = Outcome.HOLDS, Outcome.INCONCLUSIVE
+
+
+def row(fault: object, outcome: str, took_s: float) -> str:
+    """A line of the table at the end of the run."""
+    return f"{fault}  {outcome}  {took_s:.0f} s"
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +87,20 @@ SUPPLY = [
     Fault("cycles", 0.7, INCONCLUSIVE, r"the board spoke again, and nobody had given it power", off_s=8.0),
     Fault("miswired", "vlab-2", INCONCLUSIVE, r"15 s later the board still answers"),
     Fault("capacitors", 1500, HOLDS, "silent"),
+    Fault("brown-out", 6000, INCONCLUSIVE, r"the rig may be to blame|console is silent", within_s=LONG_S),
 ]
 SERIAL = [
     Fault("noise", 0.02, INCONCLUSIVE, GARBLED, within_s=LONG_S),
     Fault("loses-bytes", 0.02, INCONCLUSIVE, GARBLED, within_s=LONG_S),
     Fault("cable-pulled", None, INCONCLUSIVE, r"the rig may be to blame|console is silent"),
+    Fault("cable-loose", 6, HOLDS, r"was silent for"),
     Fault("adapter-unplugged", None, INCONCLUSIVE, r"the line went dead"),
     Fault("ser2net-killed", None, INCONCLUSIVE, r"the line went dead"),
+    Fault("ser2net-stopped", None, INCONCLUSIVE, r"the rig may be to blame|console is silent", within_s=LONG_S),
 ]
 LAB = [
     Fault("exporter-killed", None, INCONCLUSIVE, r"the line went dead", board="lab"),
+    Fault("exporter-stopped", None, HOLDS, r"was silent for", board="lab"),
     Fault("coordinator-killed", None, INCONCLUSIVE, r"the line went dead", board="lab"),
 ]
 
@@ -122,12 +132,12 @@ def test_a_fault_of_the_lab_is_named_and_is_no_verdict(
     trial = with_fault_at_the_cut(lab, upkeep.rig, fault, tmp_path)
     took_s = CLOCK.now() - began_s
     verdict = trial.judge("atomicity")
+    record_property(FAULT, row(fault, verdict.outcome.name, took_s))
     lab.heal()
     lab.heal("lab")
     assert (trial.lab_fault is None) == (fault.outcome is HOLDS), "what is inconclusive is worth another try"
     if trial.lab_fault is not None:
         upkeep.heal(trial.lab_fault)
-    record_property("fault", f"{fault}: {verdict.outcome.name} after {took_s:.0f} s")
     assert verdict.outcome is fault.outcome, verdict
     assert re.search(fault.says, told(trial)), told(trial)
     assert took_s < fault.within_s
@@ -149,8 +159,14 @@ def test_a_wire_that_loses_a_byte_now_and_then_never_makes_a_violation(
 
 @pytest.mark.parametrize(("fault", "says"), [("errors", "'on' failed: .*500"), ("ignores", "reads back as off")])
 def test_a_supply_that_fails_when_power_should_come_back_is_named(
-    lab: Lab, upkeep: Upkeep, fault: str, says: str, tmp_path: Path
+    lab: Lab,
+    upkeep: Upkeep,
+    fault: str,
+    says: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    began_s = CLOCK.now()
     power = upkeep.rig.device.power
     restore = power.restore
 
@@ -162,26 +178,47 @@ def test_a_supply_that_fails_when_power_should_come_back_is_named(
     power.restore = misbehaving
     plan = Plan(f"{fault} when switched on", "next", at.fraction(0.3), LossModel.NONE, "7", then="boot")
     trial = run_trial(upkeep.rig, plan, tmp_path, promises_of=lambda _trial: ["atomicity"])
+    took_s = CLOCK.now() - began_s
     lab.heal()
+    record_property(FAULT, row(f"{fault}, switching on", trial.judge("atomicity").outcome.name, took_s))
     assert trial.judge("atomicity").outcome is INCONCLUSIVE
     assert re.search(says, told(trial)), told(trial)
     upkeep.heal(str(trial.lab_fault))
 
 
-def test_a_supply_that_can_not_be_read_back_and_lies_is_found_out(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+@pytest.mark.parametrize(
+    ("fault", "board", "says"),
+    [
+        ("ignores", "vlab-2", "15 s later the board still answers"),
+        pytest.param("pdudaemon-killed", "lab", "'off' failed: .*refused", marks=pytest.mark.long),
+    ],
+)
+def test_a_supply_behind_a_daemon_that_can_not_be_read_back_is_found_out(
+    lab: Lab,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    fault: str,
+    board: str,
+    says: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     file = environment(tmp_path_factory.mktemp("pdudaemon"), "vlab-2", supply="pdudaemon")
     with kept(file) as upkeep:
-        lies = Fault("ignores", None, INCONCLUSIVE, "", board="vlab-2")
-        trial = with_fault_at_the_cut(lab, upkeep.rig, lies, tmp_path)
+        began_s = CLOCK.now()
+        trial = with_fault_at_the_cut(lab, upkeep.rig, Fault(fault, None, INCONCLUSIVE, "", board=board), tmp_path)
+        took_s = CLOCK.now() - began_s
         lab.heal()
+        lab.heal("lab")
+        record_property(FAULT, row(f"{fault}, behind pdudaemon", trial.judge("atomicity").outcome.name, took_s))
         assert trial.judge("atomicity").outcome is INCONCLUSIVE
-        assert re.search("15 s later the board still answers", told(trial)), told(trial)
+        assert re.search(says, told(trial)), told(trial)
         upkeep.heal(str(trial.lab_fault))
 
 
-def test_a_board_whose_outlet_somebody_else_switches_is_not_blamed_for_its_update(lab: Lab, upkeep: Upkeep) -> None:
+def test_a_board_whose_outlet_somebody_else_switches_is_not_blamed_for_its_update(
+    lab: Lab, upkeep: Upkeep, record_property: Callable[[str, object], None]
+) -> None:
+    began_s = CLOCK.now()
     rig, other = upkeep.rig, lab.board("vlab-2")["http"]
     lab.fault("vlab-2", "shared", "vlab-1")
 
@@ -194,6 +231,7 @@ def test_a_board_whose_outlet_somebody_else_switches_is_not_blamed_for_its_updat
         with pytest.raises(RigError, match="the board started anew in the middle of a command"):
             rig.update(rig.setup.release("next"))
         stop()
+    record_property(FAULT, row("shared=vlab-1", INCONCLUSIVE.name, CLOCK.now() - began_s))
     lab.heal()
     upkeep.heal("somebody switched the outlet")
 

@@ -21,6 +21,7 @@ from labgrid.driver.powerdriver import PDUDaemonDriver
 from labgrid.resource.power import PDUDaemonPort
 from tools.virtual_lab.client import TOOL, Lab, rack
 from tools.virtual_lab.folder import sweep, ttys_of
+from tools.virtual_lab.rack import _processes_with
 
 from powercut.clock import MonotonicClock, poll
 from powercut.errors import UsageError
@@ -148,6 +149,10 @@ def environment(process: Path) -> list[bytes]:
     with suppress(OSError):
         return (process / "environ").read_bytes().split(b"\0")
     return []
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextmanager
@@ -361,6 +366,24 @@ def test_power_that_is_back_before_the_capacitors_are_empty_was_never_away(lab: 
     assert soon(lambda: not alive(lab))
 
 
+def test_power_that_is_back_before_a_brown_out_is_over_leaves_a_board_that_hangs_until_it_was_away_for_longer(
+    lab: Lab,
+) -> None:
+    http(lab, BOARD, True)
+    lab.fault(BOARD, "brown-out", 700)
+    http(lab, BOARD, False)
+    assert not alive(lab)
+    http(lab, BOARD, True)
+    assert not alive(lab)
+    assert lab.board(BOARD)["state"] == "halted"
+    assert "browned out" in lab.board(BOARD)["halted"]
+    http(lab, BOARD, False)
+    MonotonicClock().rest(0.8)
+    http(lab, BOARD, True)
+    assert alive(lab)
+    assert lab.board(BOARD)["state"] == "running"
+
+
 def test_the_serial_line_is_clean_unless_told_otherwise(lab: Lab) -> None:
     assert said(lab, len(TEXT)) == TEXT
     assert said(lab, len(TEXT)) == TEXT
@@ -387,6 +410,13 @@ def test_a_pulled_cable_passes_nothing_until_it_is_put_back(lab: Lab) -> None:
     assert said(lab, len(TEXT)) == TEXT
 
 
+def test_a_loose_cable_is_put_back_by_itself(lab: Lab) -> None:
+    lab.fault(BOARD, "cable-loose", 2)
+    assert said(lab, 0) == b""
+    assert soon(lambda: not lab.board(BOARD)["faults"])
+    assert said(lab, len(TEXT)) == TEXT
+
+
 def test_an_unplugged_adapter_hangs_up_and_comes_back_at_the_same_path(lab: Lab) -> None:
     with opened(lab) as terminal:
         lab.fault(BOARD, "adapter-unplugged")
@@ -404,6 +434,22 @@ def test_a_killed_ser2net_stays_dead_until_the_place_is_acquired_again(lab: Lab,
     client("release")
     client("acquire")
     lab.fault(BOARD, "ser2net-killed")
+
+
+def test_a_stopped_ser2net_is_there_and_goes_on_when_it_is_healed(lab: Lab, place: None) -> None:
+    (pid,) = _processes_with(f",{lab.board(BOARD)['tty']},")
+    lab.fault(BOARD, "ser2net-stopped")
+    assert soon(lambda: state_of(pid) == "T")
+    lab.heal(BOARD)
+    assert soon(lambda: state_of(pid) == "S")
+
+
+def test_a_stopped_exporter_is_there_and_goes_on_when_it_is_healed(lab: Lab) -> None:
+    lab.fault("lab", "exporter-stopped")
+    pid = lab.status()["programs"]["exporter"]
+    assert soon(lambda: state_of(pid) == "T")
+    lab.heal("lab")
+    assert soon(lambda: state_of(pid) == "S")
 
 
 def test_a_killed_coordinator_comes_back_with_its_places_and_the_exporter(lab: Lab) -> None:

@@ -31,6 +31,7 @@ from powercut.origin.ledger import Entry
 from powercut.store.records import Store
 from powercut.trial import Plan, Trial
 from powercut.triggers import AnyTrigger, Phase
+from tests.lab.conftest import aligned
 
 from .observations import GOOD
 
@@ -282,6 +283,19 @@ def test_the_table_of_phases_without_a_disk_has_only_phases() -> None:
 def test_the_table_of_faults_has_every_fault_of_the_virtual_rack() -> None:
     rows = table(TEXTS["docs/boards.md"], ".venv/bin/python tools/vlab heal")
     assert [name for row in rows for name in re.findall(r"`([\w-]+)`", row[1])] == list(FAULTS)
+
+
+def test_every_fault_of_the_virtual_rack_meets_a_trial() -> None:
+    cases = (ROOT / "tests/lab/test_rig_faults.py").read_text()
+    assert [name for name in FAULTS if f'"{name}"' not in cases] == []
+
+
+def test_the_table_of_what_came_of_faults_has_straight_columns() -> None:
+    assert aligned(["late=2  HOLDS  20 s", "cable-pulled  INCONCLUSIVE  7 s"]) == [
+        "fault         outcome       time",
+        "late=2        HOLDS         20 s",
+        "cable-pulled  INCONCLUSIVE  7 s",
+    ]
 
 
 def test_every_message_that_the_page_on_boards_explains_is_in_the_code() -> None:

@@ -55,6 +55,7 @@ class Board:
         self.ssh = ssh
         self.powered = False
         self.capacitors_s = 0.0
+        self.brown_out_s = 0.0
         self.power_ons = 0
         self.resets = 0
         self.cuts = 0
@@ -69,6 +70,8 @@ class Board:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._running_out: asyncio.TimerHandle | None = None
         self._qemu: QEMU | None = None
+        self._off_s = float("-inf")
+        self._browned_out = False
         self._silent = asyncio.Event()
 
     @property
@@ -93,7 +96,13 @@ class Board:
             return
         if on == self.powered:
             return
-        if on:
+        if self._browned_out:
+            self._browned_out = self.powered = False  # without ever having run
+            self._off_s = self._clock.now()
+        elif on and self._clock.now() - self._off_s < self.brown_out_s:
+            self._browned_out = self.powered = True
+            self.halted = "it browned out: power was back before its capacitors were empty"
+        elif on:
             await asyncio.wrap_future(self._power_on())
         elif self.capacitors_s:
             self._running_out = self._loop.call_later(self.capacitors_s, self._power_off)
@@ -132,6 +141,7 @@ class Board:
     def _power_off(self) -> Future[None]:
         self._running_out = None
         self.powered = False
+        self._off_s = self._clock.now()
         self.cuts += 1
         killed = self._thread.submit(self._kill)
         self._thread.submit(self._told, self._lose, self.cuts)

@@ -51,14 +51,22 @@ FAULTS = {
         Fault(
             "capacitors", Value.MILLISECONDS, "board: lives on after off; power that is back before that never was away"
         ),
+        Fault(
+            "brown-out",
+            Value.MILLISECONDS,
+            "board: dies at once, and hangs when power is back before that",
+        ),
         Fault("noise", Value.PROBABILITY, "serial: each byte is corrupted with this probability, both ways"),
         Fault("loses-bytes", Value.PROBABILITY, "serial: each byte is lost with this probability, both ways"),
         Fault("cable-pulled", Value.NONE, "serial: nothing passes"),
+        Fault("cable-loose", Value.SECONDS, "serial: nothing passes for so long, then the cable is put back"),
         Fault("adapter-unplugged", Value.NONE, "serial: the tty is gone"),
         Fault(
             "ser2net-killed", Value.NONE, "serial: the exporter starts it again after release and acquire, not before"
         ),
+        Fault("ser2net-stopped", Value.NONE, "serial: ser2net hangs: its lines are open, and nothing passes"),
         Fault("exporter-killed", Value.NONE, "lab: the exporter and its ser2net are dead", of_lab=True),
+        Fault("exporter-stopped", Value.NONE, "lab: the exporter hangs", of_lab=True),
         Fault("coordinator-killed", Value.NONE, "lab: the coordinator is dead, and the exporter with it", of_lab=True),
         Fault("pdudaemon-killed", Value.NONE, "lab: pdudaemon is dead", of_lab=True),
     )

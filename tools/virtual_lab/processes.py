@@ -66,6 +66,16 @@ class Program:
                 self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
+    def hold_up(self) -> None:
+        """SIGSTOP: it is there, and does nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT, after `hold_up`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     async def until(self, ready: Callable[[], bool]) -> None:
         """Wait until `ready`; raises RigError with what the program said when it ends, or takes too long."""
         for _ in range(int(START_LIMIT_S / 0.02)):

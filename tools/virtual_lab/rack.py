@@ -65,12 +65,13 @@ class Place:
         for line in uart.lines.values():
             line.noise = float(faults.get("noise") or 0)
             line.loses = float(faults.get("loses-bytes") or 0)
-            line.pulled = "cable-pulled" in faults
+            line.pulled = "cable-pulled" in faults or "cable-loose" in faults
         if "adapter-unplugged" in faults:
             uart.unplug()
         else:
             uart.plug_in()
         self.board.capacitors_s = float(faults.get("capacitors") or 0) / 1000
+        self.board.brown_out_s = float(faults.get("brown-out") or 0) / 1000
 
 
 class Rack:
@@ -87,6 +88,7 @@ class Rack:
         self._places: dict[str, Place] = {}
         self._programs: dict[str, Program] = {}
         self._minding: asyncio.Task[None] | None = None
+        self._loose: dict[str, asyncio.TimerHandle] = {}
 
     async def open(self) -> None:
         """Bring everything up."""
@@ -149,10 +151,15 @@ class Rack:
             return
         for place in self._chosen(board):
             if fault == "ser2net-killed":
-                _kill_ser2net(place.board.uart.path)
-            else:
-                place.outlet.misbehave(fault, parsed)
-                await _follow(place)
+                _signal_ser2net(place.board.uart.path, signal.SIGKILL)
+                continue
+            if fault == "ser2net-stopped":
+                _signal_ser2net(place.board.uart.path, signal.SIGSTOP)
+            place.outlet.misbehave(fault, parsed)
+            await _follow(place)
+            if fault == "cable-loose":
+                put_back = asyncio.get_running_loop().call_later(float(parsed or 0), self._put_back, place)
+                self._loose[place.board.name] = put_back
 
     async def heal(self, board: str | None = None, fault: str | None = None) -> None:
         """Behave again: as to one fault or all, of one board, of the lab itself, or of everything."""
@@ -163,6 +170,11 @@ class Rack:
         if board != LAB:
             for place in self._chosen(board or ALL):
                 for name in [fault] if fault is not None else list(place.outlet.faults):
+                    if name == "ser2net-stopped" and name in place.outlet.faults:
+                        with contextlib.suppress(UsageError):  # its place was given back, and it ended
+                            _signal_ser2net(place.board.uart.path, signal.SIGCONT)
+                    if name == "cable-loose" and place.board.name in self._loose:
+                        self._loose.pop(place.board.name).cancel()
                     place.outlet.heal(name)
                 await _follow(place)
 
@@ -235,9 +247,18 @@ class Rack:
                 with contextlib.suppress(RigError):
                     await self._start_exporting()
 
+    def _put_back(self, place: Place) -> None:
+        self._loose.pop(place.board.name, None)
+        place.outlet.heal("cable-loose")
+        place.follow_faults()
+
     async def _break(self, fault: str) -> None:
         self.faults.add(fault)
-        self._programs[fault.removesuffix("-killed")].kill()
+        program, _, how = fault.rpartition("-")
+        if how == "stopped":
+            self._programs[program].hold_up()
+        else:
+            self._programs[program].kill()
 
     async def _mend(self, faults: set[str]) -> None:
         mended = self.faults & faults
@@ -246,6 +267,9 @@ class Rack:
         if "pdudaemon-killed" in mended:
             self._programs["pdudaemon"].start()
             await self._programs["pdudaemon"].until(lambda: self._pdudaemon_port.answers)
+        for fault in mended:
+            if fault.endswith("-stopped"):
+                self._programs[fault.removesuffix("-stopped")].go_on()
         self.faults -= mended
         if mended & NO_EXPORT and not self.faults & NO_EXPORT:
             await self._start_exporting()
@@ -287,12 +311,12 @@ async def _follow(place: Place) -> None:
     await place.snmp.follow()
 
 
-def _kill_ser2net(tty: Path) -> None:
+def _signal_ser2net(tty: Path, number: int) -> None:
     serving = list(_processes_with(f",{tty},"))
     if not serving:
         raise UsageError("no ser2net runs for it", str(tty), "acquire the place first: the exporter starts it then")
     for pid in serving:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _processes_with(text: str) -> Iterator[int]:

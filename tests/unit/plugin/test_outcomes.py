@@ -183,6 +183,43 @@ def test_trials_are_told_as_the_run_goes_on_and_a_quieter_run_is_quieter(run: Ru
     assert run(FINE, "-qq").stdout.str().count("cut fraction:0.5: ") <= 1
 
 
+@pytest.mark.parametrize("uses", ["powercut, _powercut_session", "_powercut_session"])
+def test_a_place_that_is_set_aside_before_a_test_is_announced_as_one_in_a_trial(run: Run, uses: str) -> None:
+    breaking = f"""
+from powercut.errors import Inconclusive
+from powercut.plugin import _OURS
+
+@pytest.fixture
+def broken(request, {uses}):
+    request.config.stash[_OURS] = True
+    _powercut_session.upkeep.aside = "its console is dead"
+    raise Inconclusive("here was set aside: its console is dead")
+
+def test_it(broken):
+    pass
+"""
+    result = run(breaking)
+    assert result.ret == 10
+    told = [
+        dict(report.user_properties).get("powercut.set_aside")
+        for report in result.reprec.getreports("pytest_runtest_logreport")  # type: ignore[attr-defined]
+    ]
+    assert told[0] == "here: its console is dead"
+
+
+def test_a_rig_that_fails_before_a_test_and_is_not_set_aside_is_not_announced(run: Run) -> None:
+    result = run("""
+@pytest.fixture
+def broken(powercut):
+    raise RigError("the PDU lied", "rack-7", "see it")
+
+def test_it(broken):
+    pass
+""")
+    reports = result.reprec.getreports("pytest_runtest_logreport")  # type: ignore[attr-defined]
+    assert all("powercut.set_aside" not in dict(report.user_properties) for report in reports)
+
+
 @pytest.mark.parametrize(
     ("before", "after"), [("raise RigError('the PDU lied', 'rack-7', 'see it')", ""), ("", "raise Inconclusive('off')")]
 )
