@@ -109,6 +109,23 @@ MUTANTS = [
 ]
 
 
+# One byte of a comment, so that nothing but its content tells; and through one of its names alone.
+WRITE = (
+    "for d in /ostree/deploy/powercut/deploy/*.0; do printf X |"
+    " dd of=$d/usr/bin/ota-rollback bs=1 seek=12 conv=notrunc,fsync; break; done; sync"
+)
+
+
+@pytest.mark.long
+def test_a_write_through_a_hard_link_is_found_in_both_releases(variant: Callable[..., Rig], tmp_path: Path) -> None:
+    rig = variant(update=f"ota-update {{url}} && {WRITE}")
+    plan = Plan("hard link", "base", None, LossModel.NONE, "7", "boot", "pull", "base", "route")
+    verdict = run_journey(rig, plan, tmp_path, three_releases).judge("stored once")
+
+    assert (verdict.outcome, verdict.reason) == (Outcome.VIOLATED, "the disk is damaged"), verdict
+    assert sum("/usr/bin/ota-rollback" in line for line in verdict.evidence) == 2, verdict
+
+
 IN_EVERY_CHECK = (there_and_back_by_command, forged_releases, no_room)
 
 

@@ -54,6 +54,8 @@ def test_an_environment_says_all_that_there_is_to_say() -> None:
 reboot: systemctl reboot
 done: 'OTA: done'
 confirmed: 'HEALTH: OK'
+refusals: {unsigned: no signature, no-room: no room}
+downloads_to: /data
 phases: {during.deploy: 'OTA: deploying'}
 prepare: [echo one, echo two]
 keep: {/etc/app.conf: mine}
@@ -65,6 +67,8 @@ promises: {refetch_at_most_bytes: 0, updates_within: 1, boot_tries: 7}
 limits: {boot_s: 10, command_s: 0.5}
 """)
     assert setup.boot_environment == BootEnvironment(3, "/grubenv", at_most=5)
+    assert setup.refusals == {"unsigned": "no signature", "no-room": "no room"}
+    assert setup.downloads_to == "/data"
     assert setup.phases == {"during.deploy": "OTA: deploying"}
     assert setup.prepare == ("echo one", "echo two")
     assert setup.ignore == ("/etc/machine-id",)

@@ -18,6 +18,7 @@ from powercut.invariants import (
     refused,
     runs,
     spared,
+    startable,
     stored_once,
     unfetched,
     unreached,
@@ -90,6 +91,24 @@ def test_a_whole_disk_holds_and_so_does_one_that_nobody_can_see() -> None:
 )
 def test_a_damaged_disk_is_found(view: DiskView, says: str) -> None:
     assert says in reason(whole("x", view, "1.1"))
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        (replace(GOOD, problems=("grubenv is torn",)), "after 2 writes what the boot loader reads is damaged"),
+        (replace(GOOD, systems=(System(0, "b.0", "1.1", (PathDiff("/a", "missing"),), 1),)), "b.0: /a: missing"),
+        (replace(GOOD, boots=None), "after 2 writes the boot loader would boot nothing, not 1.0 or 1.1"),
+        (replace(GOOD, systems=(System(0, "c.0", "1.2"),)), "would boot 1.2"),
+    ],
+)
+def test_a_disk_that_does_not_start_what_it_should_is_found(view: DiskView, says: str) -> None:
+    assert says in reason(startable("x", view, ("1.0", "1.1"), "after 2 writes"))
+
+
+def test_a_disk_that_starts_old_or_new_does_so_before_a_mount_has_mended_it() -> None:
+    unclean = replace(GOOD, filesystems=(FileSystem(2, "ext2", False, ("a block count",)),))
+    assert startable("x", unclean, ("1.0", "1.1"), "now")
 
 
 def test_an_update_that_has_to_succeed() -> None:
