@@ -80,6 +80,17 @@ setup_images() { # NAME...
     fi || exit $?
 }
 
+setup_browser() { # what the page of a comparison is looked at with
+    command -v chromium >/dev/null && return
+    [ -x /usr/bin/apt-get ] || stop "this machine" "no apt-get" "install chromium by your own package manager"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || stop "this machine" "not root, and no sudo" \
+        "as root: apt-get install --no-install-recommends chromium"
+    say "a browser: apt-get install -y --no-install-recommends chromium"
+    as_root apt-get update -q || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium ||
+        stop "apt-get" "could not install chromium" "run the line above by hand and see what it says"
+}
+
 setup_lab() { # what a virtual rack runs, unpacked into the cache and not installed
     say "lab software: ser2net, snmpd, pdudaemon, nginx"
     export POWERCUT_CACHE=$CACHE    # tests change their HOME

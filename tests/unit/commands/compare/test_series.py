@@ -13,7 +13,7 @@ import pytest
 
 from powercut.commands.compare import series
 from powercut.commands.compare.figures import Comparison, Family, Measured
-from powercut.commands.compare.series import Asked, compare, names_of
+from powercut.commands.compare.series import Asked, check_releases, compare, names_of
 from powercut.commands.compare.written import read
 from powercut.errors import RigError, UsageError
 from powercut.model import LossModel
@@ -126,6 +126,16 @@ def test_a_bug_and_a_wrong_environment_are_no_fault_of_the_lab(
     attached.rig, attached.raises = rig(), fault
     with pytest.raises(type(fault)):
         compare(asked(tmp_path, "qemu-rauc"), EMPTY, silent)
+
+
+def test_a_release_that_is_not_there_is_found_before_any_device_is_started(tmp_path: Path) -> None:
+    text = (ENV / "qemu-rauc.yaml").read_text().replace("../build/", f"{tmp_path}/")
+    (tmp_path / "mine.yaml").write_text(text)
+    mine = Asked({"mine": tmp_path / "mine.yaml"}, "main", tmp_path, "7", False, LossModel.CACHE, 5.0)
+    with pytest.raises(UsageError, match=r"1\.0\.raucb"):
+        check_releases(mine)
+    with pytest.raises(UsageError, match="no target 'other'"):
+        check_releases(replace(mine, target="other"))
 
 
 def test_two_environments_of_one_name_are_refused() -> None:
