@@ -24,9 +24,10 @@ from powercut.triggers import at
 
 @pytest.fixture(scope="session")
 def _powercut_session(request):
-    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot={Capability.COLLECTS: "why"})
+    cannot = {Capability.COLLECTS: "why"}
+    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot=cannot, repository=None)
     has = dict.fromkeys(("rollback", "retention", "metadata", "record"))
-    rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}, **has))
+    rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}, downloads_to=None, **has))
     upkeep = SimpleNamespace(aside=None, place="here")
     return SimpleNamespace(rig=rig, upkeep=upkeep, environment="env/board.yaml", seed=request.config.stash[_STARTED])
 
