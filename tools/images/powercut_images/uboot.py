@@ -98,7 +98,8 @@ def _compile(shop: Workshop) -> None:
             *("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", f"--include={','.join(_BUILD_PACKAGES)}"),
             *('--aptopt=Apt::Install-Recommends "false"', SUITE, tools, *MIRRORS),
         )
-        (tools / "usr/bin/awk").symlink_to("mawk")  # what the packages' scripts would set up
+        for name, program in (("awk", "mawk"), ("cc", "gcc")):  # what the packages' scripts would set up
+            (tools / "usr/bin" / name).symlink_to(program)
     with shop.step("unpacking U-Boot's source (downloads about 30 MB)"):
         source = tools / "src"
         source.mkdir()
