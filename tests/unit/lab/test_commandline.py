@@ -47,6 +47,13 @@ def test_a_device_that_knows_no_write_cache_is_not_asked_for_one(device: str) ->
     assert "write-cache" not in " ".join(drive_args(0, Drive(Path("/d"), None, device)))
 
 
+def test_a_bank_of_flash_hangs_on_the_machine_and_on_its_log() -> None:
+    drives = [DRIVE, replace(DRIVE, device="pflash1"), replace(DRIVE, device="pflash0", log=None)]
+    args = command(BOARD, drives, SOCKETS)
+    assert options(args, "machine") == ["q35,pflash1=log1,pflash0=image2"]
+    assert [device.split(",")[0] for device in options(args, "device")] == ["virtio-blk-pci", "virtio-net-pci"]
+
+
 def test_the_guest_reaches_the_origin_and_nothing_else() -> None:
     network = options(network_args(BOARD, SOCKETS), "netdev")[0]
     assert "restrict=on" in network

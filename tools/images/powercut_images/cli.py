@@ -11,13 +11,14 @@ from pathlib import Path
 from . import needs
 from .bundles import make_bundles, make_certificates
 from .debian import make_base
-from .devices import DEVICES, Device, DualBank
+from .devices import DEVICES, Device, DualBank, UBoot
 from .disk import make_disk
 from .dualdisk import make_dual_disk
 from .errors import BuildError
 from .releases import make_keys, make_releases
 from .store import Store, default_root
 from .system import make_system
+from .uboot import make_uboot
 from .uptane import make_uptane_keys, make_uptane_system
 
 _CLONE = Path(__file__).resolve().parents[3]
@@ -67,8 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _build(store: Store, name: str, device: Device | DualBank) -> dict[str, Path]:
+def _build(store: Store, name: str, device: Device | DualBank | UBoot) -> dict[str, Path]:
     """What was built, by the name of the link to it."""
+    if isinstance(device, UBoot):
+        return {name: make_uboot(store, device)}
     system, links = make_system(store, make_base(store)), {}
     if isinstance(device, DualBank):
         bundles = make_bundles(store, system, make_certificates(store), device)

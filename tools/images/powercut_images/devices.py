@@ -86,6 +86,13 @@ class DualBank:
         return f"/dev/vda{self.number(role)}"
 
 
+@dataclass(frozen=True)
+class UBoot:
+    """A board with a boot loader and no system: what its environment survives is seen at its prompt."""
+
+    redundant: bool
+
+
 REFERENCE = Device(
     name="ostree",
     osname="powercut",
@@ -147,10 +154,12 @@ RAUC = DualBank(
 SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
 
 # The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
-DEVICES: dict[str, Device | DualBank] = {
+DEVICES: dict[str, Device | DualBank | UBoot] = {
     "ostree": REFERENCE,
     "ostree-stock": REFERENCE,
     "ostree-other": OTHER,
     **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH, UPTANE)},
     **{device.name: device for device in (RAUC, SWUPDATE)},
+    "uboot": UBoot(redundant=False),
+    "uboot-redundant": UBoot(redundant=True),
 }

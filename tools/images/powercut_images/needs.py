@@ -44,6 +44,7 @@ def describe() -> str:
         f"packages: {packages}\n"
         f"disk: {_DISK_GIB} GiB in the cache, memory: {_MEMORY_MIB} MiB\n"
         f"download: {_DOWNLOAD_MB} MB from deb.debian.org, once\n"
+        "uboot: 30 MB more; uboot-redundant: 200 MB more, and some minutes of compiling\n"
         "ostree-uptane: 20 MB more, and the clone's .venv, as tools/check --fast makes it"
     )
 
