@@ -80,4 +80,4 @@ def test_a_release_that_does_not_fit_a_slot_is_told(shop: Workshop, certificates
 
 
 def test_the_configuration_of_rauc_names_the_slots_of_the_device() -> None:
-    assert filled("device=@A@ @B@ @COMPATIBLE@", RAUC) == "device=/dev/vda3 /dev/vda4 powercut-dualbank"
+    assert filled("device=@A@ @B@ @COMPATIBLE@ @VERSION@", RAUC, "1.1") == "device=/dev/vda3 /dev/vda4 powercut-dualbank 1.1"
