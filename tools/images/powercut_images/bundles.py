@@ -70,14 +70,17 @@ def _make_signer(shop: Workshop, place: Path, name: str) -> None:
 
 
 def make_bundles(store: Store, system: Path, certificates: Path, device: DualBank) -> Path:
-    """`bundles/VERSION.raucb` (or `.swu`, `.mender`), `releases.json`, and `first.img`, the slot of the first release."""
+    """`bundles/VERSION.raucb` (or as its client takes it), `releases.json`, `first.img`: the first release's slot."""
     inputs = {
         "system": system.name,
         "certificates": certificates.name,
         "device": repr(device),
         "files": source_hash(DEVICE_FILES / "rootfs", FILES / "rootfs", FILES / device.client, FILES / "initramfs"),
         "recipe": source_hash(
-            *(_HERE / name for name in ("bundles.py", "content.py", "cpio.py", "initramfs.py", "mender.py", "releases.py"))
+            *(
+                _HERE / name
+                for name in ("bundles.py", "content.py", "cpio.py", "initramfs.py", "mender.py", "releases.py")
+            )
         ),
     }
 

@@ -131,7 +131,8 @@ UPTANE = replace(
     deltas=(("1.0", "1.1"), ("1.1", "1.2")),
     ecu=("device-0001", "powercut-x86_64"),
 )
-# The second family: Debian's RAUC, SWUpdate and Mender under the same content, release by release. The last has no kernel.
+# The second family: Debian's RAUC, SWUpdate and Mender with the same content, release by release. The last has no
+# kernel.
 RAUC = DualBank(
     name="rauc",
     osname="powercut",

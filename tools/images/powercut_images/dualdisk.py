@@ -74,7 +74,7 @@ def _environment(shop: Workshop, image: Path, size_mib: int) -> None:
 
 
 def _write_data(data: Path, keys: Path, device: DualBank, first: dict[str, str | int]) -> None:
-    """What belongs to the device: /var, the upper half of /etc, downloads, and what RAUC or Mender say of their slots."""
+    """What belongs to the device: /var, the upper half of /etc, downloads, and what RAUC says of its slots."""
     for name in ("var", "etc", "etc.work", "ota"):
         (data / name).mkdir(parents=True)
     write_state(data / "var", keys, device.prompt)

@@ -8,7 +8,7 @@ from .workshop import Workshop
 
 
 def make_artifact(shop: Workshop, image: Path, what: tuple[str, str], signer: Path | None, artifact: Path) -> None:
-    """`what`: the artifact's name, and the kind of device; `signer`: a folder with `sign.key`, None to leave it unsigned.
+    """`what`: its name, and the kind of device that it is for. `signer`: a folder with `sign.key`; None: unsigned.
 
     gzip: version 3.9 knows no zstd, and its lzma takes three minutes for each release.
     """
