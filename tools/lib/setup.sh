@@ -7,7 +7,8 @@ CACHE=${POWERCUT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/powercut}
 
 # What runs and judges (QEMU, ostree, e2fsck), and what builds the images.
 PACKAGES=(qemu-system-x86 qemu-utils socat curl ostree e2fsprogs fdisk squashfs-tools python3-venv
-    mmdebstrap debian-archive-keyring grub-pc-bin grub-common lz4 gnupg openssh-client openssl rauc cpio)
+    mmdebstrap debian-archive-keyring grub-pc-bin grub-common lz4 gnupg openssh-client openssl rauc cpio
+    mender-artifact)
 
 say() { printf '\n== %s\n' "$*"; }
 stop() { # WHERE WHAT DO

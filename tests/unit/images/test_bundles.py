@@ -13,6 +13,8 @@ from tools.images.powercut_images.errors import BuildError
 from tools.images.powercut_images.store import Store
 from tools.images.powercut_images.workshop import Workshop
 
+from powercut.clients.artifact import image_of
+
 SMALL = replace(RAUC, slot_mib=1)
 
 
@@ -70,6 +72,22 @@ def test_a_truncated_bundle_is_the_first_half_of_the_good_one(shop: Workshop, im
     assert cut.read_bytes() == bundle.read_bytes()[: bundle.stat().st_size // 2]
 
 
+@pytest.mark.parametrize(("signed", "compatible"), [(True, ""), (False, ""), (True, "another-device")])
+def test_an_artifact_of_mender_has_its_image_its_kind_and_a_signature(
+    shop: Workshop, image: Path, certificates: Path, signed: bool, compatible: str
+) -> None:
+    image.write_bytes(b"release" + bytes((1 << 20) - 7))
+    wanted = Wanted("1.1", compatible=compatible, signed=signed)
+    bundle = make_bundle(shop, image, certificates / "vendor", replace(SMALL, client="mender"), wanted)
+    assert not (shop.dir / "content").exists()
+    found = image_of(bundle)
+    assert b"".join(found.pieces()) == image.read_bytes()
+    assert (found.version, found.compatible) == ("1.1", (compatible or "powercut-dualbank",))
+    key = shop.dir / "verify.pem"
+    shop.run("openssl", "x509", "-in", certificates / "vendor/sign.pem", "-noout", "-pubkey", "-out", key)
+    assert ("signed and verified correctly" in shop.run("mender-artifact", "read", "-k", key, bundle)) == signed
+
+
 def test_a_release_that_does_not_fit_a_slot_is_told(shop: Workshop, certificates: Path, tmp_path: Path) -> None:
     tree = tmp_path / "system/tree"
     for name in ("usr/etc", "usr/bin", "boot", "usr/lib/x86_64-linux-gnu", "usr/lib/modules/6.1"):
@@ -87,4 +105,7 @@ def test_a_release_that_does_not_fit_a_slot_is_told(shop: Workshop, certificates
 
 
 def test_the_configuration_of_rauc_names_the_slots_of_the_device() -> None:
-    assert filled("device=@A@ @B@ @COMPATIBLE@", RAUC) == "device=/dev/vda3 /dev/vda4 powercut-dualbank"
+    assert (
+        filled("device=@A@ @B@ @COMPATIBLE@ @VERSION@", RAUC, "1.1")
+        == "device=/dev/vda3 /dev/vda4 powercut-dualbank 1.1"
+    )

@@ -22,6 +22,7 @@ from .devices import DualBank
 from .disk import MIB, file_system
 from .errors import BuildError
 from .initramfs import make_initramfs
+from .mender import make_artifact
 from .releases import DEVICE_FILES, ENV_SECTOR, write_release
 from .store import Store, remove_tree, source_hash
 from .workshop import Workshop
@@ -32,6 +33,8 @@ FILES = DEVICE_FILES / "dualbank"
 
 _HERE = Path(__file__).parent
 _SHARED = ("usr/bin/bootenv", "usr/etc/inittab", *(f"usr/lib/device/{name}" for name in ("console", "network", "sshd")))
+# What names the device, its slots and its release, in the clients' own configuration.
+_CONFIGURATION = ("rauc/system.conf", "mender/mender.conf", "mender/device_type", "mender/artifact_info")
 # Slots are read by GRUB, and never repaired: no journal, and nothing that the tools of another release decide.
 _SLOT = ("-t", "ext4", "-b", "4096", "-m", "0", "-N", "20000", "-O", "^has_journal,^metadata_csum,^64bit,^resize_inode")
 _SQUASHFS = "--mksquashfs-args=-comp zstd -Xcompression-level 9 -no-progress -quiet"
@@ -68,14 +71,17 @@ def _make_signer(shop: Workshop, place: Path, name: str) -> None:
 
 
 def make_bundles(store: Store, system: Path, certificates: Path, device: DualBank) -> Path:
-    """`bundles/VERSION.raucb` (or `.swu`), `releases.json`, and `first.img`, the slot of the first release."""
+    """`bundles/VERSION.raucb` (or as its client takes it), `releases.json`, `first.img`: the first release's slot."""
     inputs = {
         "system": system.name,
         "certificates": certificates.name,
         "device": repr(device),
         "files": source_hash(DEVICE_FILES / "rootfs", FILES / "rootfs", FILES / device.client, FILES / "initramfs"),
         "recipe": source_hash(
-            *(_HERE / name for name in ("bundles.py", "content.py", "cpio.py", "initramfs.py", "releases.py"))
+            *(
+                _HERE / name
+                for name in ("bundles.py", "content.py", "cpio.py", "initramfs.py", "mender.py", "releases.py")
+            )
         ),
     }
 
@@ -142,11 +148,14 @@ def _write_overlay(shop: Workshop, overlay: Path, system: Path, vendor: Path, re
         (overlay / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(DEVICE_FILES / "rootfs" / name, overlay / name)
     write_release(overlay, tree, device, number, config)
-    settings = overlay / "usr/etc/rauc/system.conf"
-    if settings.exists():
-        settings.write_text(filled(settings.read_text(), device))
-    (overlay / "usr/etc/ota").mkdir()
-    shutil.copy(vendor / "ca.pem", overlay / "usr/etc/ota/ca.pem")
+    for settings in (overlay / "usr/etc" / name for name in _CONFIGURATION):
+        if settings.exists():
+            settings.write_text(filled(settings.read_text(), device, device.versions[number]))
+    trust = overlay / "usr/etc/ota"
+    trust.mkdir()
+    shutil.copy(vendor / "ca.pem", trust / "ca.pem")
+    if device.client == "mender":  # it trusts a key, and knows no certificates
+        shop.run("openssl", "x509", "-in", vendor / "sign.pem", "-noout", "-pubkey", "-out", trust / "verify.pem")
     initramfs = overlay / "usr/lib/modules" / (system / "kernel-version").read_text() / "initramfs.img"
     initramfs.parent.mkdir(parents=True)
     script = FILES / "initramfs/init"
@@ -169,9 +178,9 @@ def device_conf(device: DualBank) -> str:
     return "".join(f"{name}='{value}'\n" for name, value in values.items())
 
 
-def filled(text: str, device: DualBank) -> str:
-    """RAUC's configuration of a device."""
-    words = {"COMPATIBLE": device.compatible, "A": device.node("A"), "B": device.node("B")}
+def filled(text: str, device: DualBank, version: str) -> str:
+    """The configuration of an update client, for a release of a device."""
+    words = {"COMPATIBLE": device.compatible, "VERSION": version, "A": device.node("A"), "B": device.node("B")}
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
     return text
@@ -201,7 +210,7 @@ def make_bundle(shop: Workshop, image: Path, signer: Path, device: DualBank, wan
     if image.stat().st_size != device.slot_mib * MIB:
         what = f"its image has {image.stat().st_size} bytes, a slot has {device.slot_mib * MIB}"
         raise BuildError(where, what, "make both of one size: `slot_mib` in devices.py")
-    make, suffix = {"rauc": (_make_raucb, "raucb"), "swupdate": (_make_swu, "swu")}[device.client]
+    make, suffix = _MAKERS[device.client]
     content, bundle = shop.dir / "content", shop.dir / f"bundles/{name}.{suffix}"
     content.mkdir()
     make(shop, image, (signer, content, bundle), device, wanted)
@@ -276,6 +285,18 @@ def _packed(file: BinaryIO) -> Iterator[bytes]:
     while piece := file.read(MIB):
         yield packer.compress(piece)
     yield packer.flush()
+
+
+def _make_mender(
+    shop: Workshop, image: Path, places: tuple[Path, Path, Path], device: DualBank, wanted: Wanted
+) -> None:
+    signer, content, bundle = places
+    (content / "rootfs.img").hardlink_to(image)
+    kind = wanted.compatible or device.compatible
+    make_artifact(shop, content / "rootfs.img", (wanted.version, kind), signer if wanted.signed else None, bundle)
+
+
+_MAKERS = {"rauc": (_make_raucb, "raucb"), "swupdate": (_make_swu, "swu"), "mender": (_make_mender, "mender")}
 
 
 def make_forged(shop: Workshop, image: Path, certificates: Path, what: tuple[DualBank, str], version: str) -> None:

@@ -138,7 +138,8 @@ UPTANE = replace(
     deltas=(("1.0", "1.1"), ("1.1", "1.2")),
     ecu=("device-0001", "powercut-x86_64"),
 )
-# The second family: Debian's RAUC and SWUpdate under the same content, release by release. The last has no kernel.
+# The second family: Debian's RAUC, SWUpdate and Mender with the same content, release by release. The last has no
+# kernel.
 RAUC = DualBank(
     name="rauc",
     osname="powercut",
@@ -152,6 +153,7 @@ RAUC = DualBank(
     forged=("unsigned", "wrongly-signed", "other-device", "truncated"),
 )
 SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
+MENDER = replace(RAUC, name="mender", client="mender")
 
 # The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
 DEVICES: dict[str, Device | DualBank | UBoot] = {
@@ -159,7 +161,7 @@ DEVICES: dict[str, Device | DualBank | UBoot] = {
     "ostree-stock": REFERENCE,
     "ostree-other": OTHER,
     **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH, UPTANE)},
-    **{device.name: device for device in (RAUC, SWUPDATE)},
+    **{device.name: device for device in (RAUC, SWUPDATE, MENDER)},
     "uboot": UBoot(redundant=False),
     "uboot-redundant": UBoot(redundant=True),
 }

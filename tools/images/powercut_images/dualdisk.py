@@ -78,6 +78,8 @@ def _write_data(data: Path, keys: Path, device: DualBank, first: dict[str, str |
     for name in ("var", "etc", "etc.work", "ota"):
         (data / name).mkdir(parents=True)
     write_state(data / "var", keys, device.prompt)
+    if device.client == "mender":
+        (data / "var/lib/mender").mkdir()
     if device.client == "rauc":
         (data / "rauc.status").write_text(
             f"[slot.rootfs.0]\nbundle.compatible={device.compatible}\nbundle.version={first['version']}\n"

@@ -18,6 +18,7 @@ _PACKAGE_OF = {
     "gpgconf": "gnupg",
     "grub-mkimage": "grub-common",
     "lz4": "lz4",
+    "mender-artifact": "mender-artifact",
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
