@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,8 @@ from tests.conftest import ROOT, rig_of
 
 from powercut import at
 from powercut.conformance.test_cuts_while_booting import cuts_in_a_row_at_boot
-from powercut.invariants import atomicity, atomicity_at_rest, done, user_data
+from powercut.conformance.test_rollback import falls_back_from_bad_boot, falls_back_from_bad_health
+from powercut.invariants import atomicity, atomicity_at_rest, done, refused, runs, spared, user_data, whole
 from powercut.journey import Journey, Route, run_journey
 from powercut.model import Cut, DiskView, LossModel, Observation, Outcome, Promises, Verdict
 from powercut.origin.faults import Fault, Kind
@@ -74,6 +76,37 @@ def one_stall(device: Journey) -> None:
     device.judge(done("network", device.update("next", faults=(Fault(Kind.STALL, r"^/(objects|deltas)/", byte=50),))))
 
 
+def an_unsigned_release(device: Journey) -> None:
+    """What nobody has signed is on offer."""
+    since = device.written()
+    update = device.update("unsigned")
+    device.judge(refused("refusal", update, "it has no signature", device.boot_writes(since)))
+
+
+def back_to_what_a_cut_left(device: Journey) -> None:
+    """The first update is cut in the other slot, which then is asked for."""
+    if not device.cut_update("next", IN_THE_SLOT):
+        device.judge(Verdict("way back", Outcome.INCONCLUSIVE, "the update was over before it was cut"))
+        return
+    device.boot()
+    device.roll_back("base")
+    device.judge(whole("way back", device.look()))
+
+
+def one_cut_while_it_boots(device: Journey) -> None:
+    """The boot loader has done its part in the start of a release that was confirmed before."""
+    device.lose_power()
+    device.switch_on()
+    rig = device.rig
+    if rig.device.await_said("BOOT: .*slot=", rig.setup.boot_s) is None:
+        device.judge(Verdict("boots", Outcome.INCONCLUSIVE, "the boot loader said nothing"))
+        return
+    device.lose_power()
+    device.judge(runs("boots", device.boot(), device.version("next")))
+
+
+# A bundle has 100 MB, and is on the disk before the 256 MiB of its image are.
+IN_THE_SLOT = at.megabytes(200)
 WEDGED = "this device can't be updated any more"
 REFETCHES = [
     Live("stock-pull", at.fraction(0.5), "resumption", "what had arrived was fetched again"),
@@ -106,6 +139,10 @@ AT_A_KILL = [
     Recorded(
         "one-try", "during.first_boot", LossModel.NONE, "had said that 1.1 is installed, but on the disk 1.0 boots next"
     ),
+    Recorded("env-journal", "after.confirmed", LossModel.NONE, "had confirmed 1.1, but on the disk 1.0 is confirmed"),
+    Recorded(
+        "slot-not-cleared", "during.deploy", LossModel.NONE, "before any recovery the system that could boot is a mix"
+    ),
     Recorded("rewritten-in-place", "after.done", LossModel.NONE, "/var/lib/app/data changed after the cut", user_data),
 ]
 IN_A_CACHE_ONLY = [
@@ -116,10 +153,17 @@ IN_A_CACHE_ONLY = [
 ]
 ON_A_ROUTE = [
     Travelled("counts-always", cuts_in_a_row_at_boot, "boots", "the device runs 1.0, not 1.1", start="next"),
+    Travelled("marks-active", back_to_what_a_cut_left, "way back", "the disk is damaged"),
+    Travelled("unverified", an_unsigned_release, "refusal", r"it has no signature: the device took 1\.1-unsigned"),
+    Travelled("upstream-grub", one_cut_while_it_boots, "boots", r"the device runs 1\.0, not 1\.1", start="next"),
+    Travelled("uncounted", falls_back_from_bad_boot, "fallback", r"did not come up: expected 1\.0"),
+    Travelled("confirms-first", falls_back_from_bad_health, "fallback", r"did not come up: expected 1\.0"),
     Travelled("stalled", one_stall, "network", r"the update to 1\.1 failed with None"),
 ]
-ALONE = ["stock-delta", "unmarked-delta"]
-LONG = ["counts-always", "fixed-boot-id", "no-fsync", "per-object-fsync", "stalled", "unsynced-download"]
+ALONE = ["stock-delta", "unmarked-delta", "writes-what-runs"]
+LONG = ["confirms-first", "counts-always", "fixed-boot-id", "no-fsync", "per-object-fsync", "stalled", "uncounted"]
+LONG += ["unsynced-download", "upstream-grub"]
+VARIANTS: dict[str, Any] = yaml.safe_load((ROOT / "env/variants/variants.yaml").read_text())
 
 
 def rows(*findings: Live | Recorded | Travelled) -> pytest.MarkDecorator:
@@ -220,7 +264,7 @@ def wedged(trial: Trial, says: str) -> None:
 
 
 def test_every_variant_has_its_row_here_and_in_the_docs() -> None:
-    variants = list(yaml.safe_load((ROOT / "env/variants/variants.yaml").read_text()))
+    variants = list(VARIANTS)
     shown = {row.variant for row in (*REFETCHES, *WEDGES, *AT_A_KILL, *IN_A_CACHE_ONLY, *ON_A_ROUTE)}
     documented = re.findall(r"^\| `(\S+)` \|", (ROOT / "docs/findings.md").read_text(), re.MULTILINE)
 
@@ -286,6 +330,22 @@ def test_only_a_volatile_cache_shows_it(made: Variant, finding: Recorded) -> Non
     assert [reason for reason in found if finding.says in reason], found
 
 
+def spares(rig: Rig) -> Verdict:
+    """Whether an update writes nothing to what runs, by the log of its rehearsal."""
+    rehearsal = rehearse(rig, Stimulus(rig.setup.release("next")))
+    assert rig.judge is not None
+    writes = rig.judge.system_writes(rehearsal.log_paths, rehearsal.began)
+    return spared("spared", disk_of(rig, rehearsal, rehearsal.began), writes)
+
+
+@pytest.mark.parametrize("variant", ["writes-what-runs"])
+def test_an_update_writes_to_what_runs(made: Variant, variant: str) -> None:
+    verdict = spares(made(variant))
+
+    assert verdict.outcome is Outcome.VIOLATED, verdict
+    assert "writes went to slot A, which runs" in str(verdict)
+
+
 @rows(*ON_A_ROUTE)
 def test_a_route_shows_it(made: Variant, tmp_path: Path, finding: Travelled) -> None:
     plan = Plan(
@@ -307,3 +367,36 @@ def test_the_reference_device_has_none_of_them(
 ) -> None:
     assert reasons(reference, phase, LossModel.NONE, judge) == []
     assert reasons(reference, phase, LossModel.CACHE, judge) == []
+
+
+@pytest.mark.parametrize("phase", ["during.deploy", "after.confirmed"])
+def test_the_device_with_two_slots_has_none_of_them(variant: Callable[..., Rig], phase: str) -> None:
+    rig = variant("qemu-rauc")
+
+    assert reasons(rig, phase, LossModel.NONE) == []
+    assert reasons(rig, phase, LossModel.CACHE) == []
+    assert spares(rig).outcome is Outcome.HOLDS
+
+
+def test_a_client_that_clears_the_slot_first_has_none_of_them(variant: Callable[..., Rig]) -> None:
+    rig = variant("qemu-swupdate", prepare=VARIANTS["slot-not-cleared"]["options"]["prepare"])
+
+    assert reasons(rig, "during.deploy", LossModel.NONE) == []
+
+
+# The routes of the conformance suite are travelled with it.
+@pytest.mark.parametrize(
+    ("route", "start"),
+    [
+        (back_to_what_a_cut_left, "base"),
+        (an_unsigned_release, "base"),
+        pytest.param(one_cut_while_it_boots, "next", marks=pytest.mark.long),
+    ],
+)
+def test_on_the_same_route_the_device_with_two_slots_is_green(
+    variant: Callable[..., Rig], tmp_path: Path, route: Route, start: str
+) -> None:
+    plan = Plan("rauc", start, None, LossModel.NONE, SEED, "boot", "pull", start, stimulus="route")
+    verdicts = run_journey(variant("qemu-rauc"), plan, tmp_path, route).verdicts.values()
+
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.HOLDS], verdicts

@@ -9,7 +9,8 @@ from tools.lib.suites import ERROR, HELD, INCONCLUSIVE, SKIPPED, VIOLATED, Case,
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="test_a_download_is_resumed[fraction:0.5]"/>
-<testcase name="test_a_download_is_resumed[fraction:0.9]"><failure message="fetched again&#10;more">x</failure></testcase>
+<testcase name="test_a_download_is_resumed[fraction:0.9]">
+<failure message="fetched again&#10;more">x</failure></testcase>
 <testcase name="test_versions_are_kept"><skipped message="rauc can't: two slots"/></testcase>
 <testcase name="test_it_boots"><error type="powercut.Inconclusive" message="the line went dead">x</error></testcase>
 <testcase name="test_it_runs"><error type="Other" message="failed on setup">x</error></testcase>

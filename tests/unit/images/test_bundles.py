@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tools.images.powercut_images.bundles import Wanted, filled, make_bundle, make_certificates, make_forged, make_slot
-from tools.images.powercut_images.devices import RAUC
+from tools.images.powercut_images.devices import DEVICES, RAUC, DualBank
 from tools.images.powercut_images.errors import BuildError
 from tools.images.powercut_images.store import Store
 from tools.images.powercut_images.workshop import Workshop
@@ -109,3 +109,10 @@ def test_the_configuration_of_rauc_names_the_slots_of_the_device() -> None:
         filled("device=@A@ @B@ @COMPATIBLE@ @VERSION@", RAUC, "1.1")
         == "device=/dev/vda3 /dev/vda4 powercut-dualbank 1.1"
     )
+
+
+def test_devices_whose_disks_alone_differ_share_their_bundles() -> None:
+    made = [device for device in DEVICES.values() if isinstance(device, DualBank) and device.client == "rauc"]
+
+    assert len(made) > 1
+    assert {repr(device.releases) for device in made} == {repr(RAUC)}

@@ -21,7 +21,7 @@ def test_a_shell_reads_it(script: Path) -> None:
     subprocess.run(["sh", "-n", script], check=True, timeout=10)
 
 
-@pytest.mark.parametrize("config", sorted(DEVICE.rglob("grub.cfg")), ids=lambda config: str(config.relative_to(DEVICE)))
+@pytest.mark.parametrize("config", sorted(DEVICE.rglob("*.cfg")), ids=lambda config: str(config.relative_to(DEVICE)))
 def test_grub_reads_it(config: Path, tmp_path: Path) -> None:
     filled = tmp_path / "grub.cfg"
     filled.write_text(re.sub(r"@\w+@", "1", config.read_text()))

@@ -74,7 +74,7 @@ def _build(store: Store, name: str, device: Device | DualBank | UBoot) -> dict[s
         return {name: make_uboot(store, device)}
     system, links = make_system(store, make_base(store)), {}
     if isinstance(device, DualBank):
-        bundles = make_bundles(store, system, make_certificates(store), device)
+        bundles = make_bundles(store, system, make_certificates(store), device.releases)
         return {name: make_dual_disk(store, bundles, make_keys(store), device)}
     if device.ecu is not None:
         links["uptane-keys"] = make_uptane_keys(store)

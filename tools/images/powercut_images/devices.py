@@ -68,12 +68,22 @@ class DualBank:
     # What a device must refuse: the image of the second version, each wrong in one way.
     forged: tuple[str, ...] = ()
     password_hash: str | None = None
+    # These show on the disk alone: the boot loader's script, whether it writes down what it counts, and a boot
+    # environment on ext4 with a journal, mounted.
+    boot_script: str = field(default="grub.cfg", repr=False)
+    counts: bool = field(default=True, repr=False)
+    env_journal: bool = field(default=False, repr=False)
+
+    @property
+    def releases(self) -> DualBank:
+        """The same device without what shows on its disk alone: equal for devices that share their bundles."""
+        return replace(self, name=self.client, boot_script="grub.cfg", counts=True, env_journal=False)
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
         """By their place in the table; what GRUB's second stage is in comes first."""
         return (
-            *(Partition("grub", 1), Partition("env", 1)),
+            *(Partition("grub", 1), Partition("env", 8 if self.env_journal else 1)),
             *(Partition("A", self.slot_mib), Partition("B", self.slot_mib)),
             Partition("data", self.data_mib),
         )
@@ -155,6 +165,11 @@ RAUC = DualBank(
 SWUPDATE = replace(RAUC, name="swupdate", client="swupdate")
 MENDER = replace(RAUC, name="mender", client="mender")
 
+# The same bundles on disks that are started wrongly, each in one way: docs/findings.md.
+UPSTREAM_GRUB = replace(RAUC, name="rauc-upstream-grub", boot_script="upstream.cfg")
+UNCOUNTED = replace(RAUC, name="rauc-uncounted", counts=False)
+ENV_JOURNAL = replace(RAUC, name="rauc-env-journal", env_journal=True)
+
 # The stock device is the reference: the same image, updated with `ostree admin upgrade` instead of ota-update.
 DEVICES: dict[str, Device | DualBank | UBoot] = {
     "ostree": REFERENCE,
@@ -162,6 +177,7 @@ DEVICES: dict[str, Device | DualBank | UBoot] = {
     "ostree-other": OTHER,
     **{device.name: device for device in (BOOT_JOURNAL, BOOT_NOFSCK, ENV_NOFLUSH, UPTANE)},
     **{device.name: device for device in (RAUC, SWUPDATE, MENDER)},
+    **{device.name: device for device in (UPSTREAM_GRUB, UNCOUNTED, ENV_JOURNAL)},
     "uboot": UBoot(redundant=False),
     "uboot-redundant": UBoot(redundant=True),
 }

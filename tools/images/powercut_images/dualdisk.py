@@ -21,6 +21,7 @@ from .disk import (
     make_environment,
     write_state,
 )
+from .releases import DEVICE_FILES
 from .store import Store, source_hash
 from .workshop import Workshop
 
@@ -36,8 +37,8 @@ def make_dual_disk(store: Store, bundles: Path, keys: Path, device: DualBank) ->
     inputs = {
         "bundles": bundles.name,
         "keys": keys.name,
-        "device": repr(device),
-        "files": source_hash(FILES / "grub"),
+        "device": repr((device, device.boot_script, device.counts, device.env_journal)),
+        "files": source_hash(FILES / "grub", FILES / "env-journal", DEVICE_FILES / "rootfs/usr/etc/inittab"),
         "recipe": source_hash(_HERE / "dualdisk.py", _HERE / "disk.py"),
     }
 
@@ -46,7 +47,7 @@ def make_dual_disk(store: Store, bundles: Path, keys: Path, device: DualBank) ->
             first = json.loads((bundles / "releases.json").read_text())[0]
             sizes = {part.role: part.size_mib for part in device.partitions}
             parts = {"A": bundles / "first.img", "env": shop.dir / "env.img", "data": shop.dir / "data.img"}
-            _environment(shop, parts["env"], sizes["env"])
+            _environment(shop, parts["env"], sizes["env"], device)
             data = shop.dir / "data"
             _write_data(data, keys, device, first)
             file_system(shop, parts["data"], ("data", sizes["data"]), data, "-t", "ext4", "-J", "size=8")
@@ -60,17 +61,31 @@ def make_dual_disk(store: Store, bundles: Path, keys: Path, device: DualBank) ->
     return store.get(f"disk-{device.name}", inputs, make)
 
 
-def _environment(shop: Workshop, image: Path, size_mib: int) -> None:
+def _environment(shop: Workshop, image: Path, size_mib: int, device: DualBank) -> None:
     """Slot A was confirmed, slot B is empty; and the same once more, for when the first is damaged."""
     variables = {"ORDER": "A B"}
     for slot, good in (("A", "1"), ("B", "0")):
         variables |= {f"{slot}_OK": good, f"{slot}_TRY": "0", f"{slot}_GOOD": good, f"{slot}_FAIL": "0"}
     block = make_environment(shop, image, size_mib, variables)
+    if device.env_journal:
+        _journaled(shop, image, size_mib, block)
+        return
     copy = shop.dir / "grubenv.bak"
     copy.write_bytes(block)
     shop.run("debugfs", "-w", "-R", f"write {copy} grubenv.bak", image)
     copy.unlink()
     check_sector(image, ENV_BACKUP_SECTOR, block)
+
+
+def _journaled(shop: Workshop, image: Path, size_mib: int, block: bytes) -> None:
+    """The environment as a file like any other, without a copy."""
+    content = shop.dir / "env"
+    content.mkdir()
+    (content / "grubenv").write_bytes(block)
+    image.unlink()
+    options = ("-t", "ext4", "-b", "1024", "-m", "0", "-J", "size=1", "-O", "has_journal,^metadata_csum,^64bit")
+    file_system(shop, image, ("env", size_mib), content, *options)
+    shutil.rmtree(content)
 
 
 def _write_data(data: Path, keys: Path, device: DualBank, first: dict[str, str | int]) -> None:
@@ -80,6 +95,10 @@ def _write_data(data: Path, keys: Path, device: DualBank, first: dict[str, str |
     write_state(data / "var", keys, device.prompt)
     if device.client == "mender":
         (data / "var/lib/mender").mkdir()
+    if device.env_journal:
+        shutil.copytree(FILES / "env-journal", data / "etc", dirs_exist_ok=True)
+        inittab = (DEVICE_FILES / "rootfs/usr/etc/inittab").read_text()
+        (data / "etc/inittab").write_text(f"::sysinit:/etc/env-journal\n{inittab}")
     if device.client == "rauc":
         (data / "rauc.status").write_text(
             f"[slot.rootfs.0]\nbundle.compatible={device.compatible}\nbundle.version={first['version']}\n"
@@ -108,7 +127,9 @@ def _assemble(shop: Workshop, disk: Path, parts: dict[str, Path], device: DualBa
 
 def _install_grub(shop: Workshop, disk: Path, device: DualBank) -> None:
     """GRUB's first stage before the table, its second in the partition that a GPT has for it."""
-    config = (FILES / "grub/grub.cfg").read_text()
+    config = (FILES / "grub" / device.boot_script).read_text()
+    if not device.counts:
+        config = "".join(line for line in config.splitlines(keepends=True) if "save_env" not in line)
     words = {role.upper(): str(device.number(role)) for role in ("env", "A", "B")}
     for word, value in {**words, "ARGUMENTS": " ".join(("ro", *KERNEL_ARGUMENTS))}.items():
         config = config.replace(f"@{word}@", value)
