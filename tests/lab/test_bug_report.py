@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import ROOT, rig_of, varied
 
 from powercut.clock import MonotonicClock, poll
-from powercut.integrity.judge import DiskJudge
+from powercut.integrity.protocol import Judge
 from powercut.invariants import atomicity_at_rest
 from powercut.model import Cut, LossModel, Observation, Outcome, Promises
 from powercut.rehearsal import Rehearsal, Stimulus, rehearse
@@ -58,7 +58,7 @@ def command(*words: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def loses_the_confirmation(rig: Rig, judge: DiskJudge, rehearsal: Rehearsal, seed: str) -> bool:
+def loses_the_confirmation(rig: Rig, judge: Judge, rehearsal: Rehearsal, seed: str) -> bool:
     """Whether the trial with this seed will draw a disk on which what was confirmed is not."""
     plan = Plan(f"base-next {CUT} boot pull cache", "next", CUT, LossModel.CACHE, seed, "boot")
     place = rehearsal.place(CUT.name, plan.rng("place"))

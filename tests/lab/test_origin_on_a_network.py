@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -72,7 +73,7 @@ def test_a_relay_counts_what_a_server_sends_to_a_board_that_trusts_nobody_else(l
     steered_copy(served)
     with nginx(tmp_path / "nginx", served, tmp_path / "pair.pem") as port:
         pinned = f"cat >{CA} <<'EOF'\n{served_ca.read_text()}EOF\n{TRUSTED}"
-        options = {
+        options: dict[str, Any] = {
             "origin": {
                 "url": "https://10.0.2.2:{port}",
                 "relay": f"127.0.0.1:{port}",

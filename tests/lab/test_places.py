@@ -133,7 +133,7 @@ class Lab:
         self._run("exporter", "-c", self.address, "-n", "bench", "--hostname", "127.0.0.1", "exporter.yaml")
 
     def client(self, *words: str, user: str = "tester") -> str:
-        line = [BIN / "labgrid-client", "-x", self.address, *words]
+        line = [str(BIN / "labgrid-client"), "-x", self.address, *words]
         shell = {**os.environ, "LG_USERNAME": user, "LG_HOSTNAME": "desk"}
         return subprocess.run(line, env=shell, capture_output=True, text=True, timeout=30, check=True).stdout
 

@@ -169,7 +169,8 @@ class Prompts:
     """A console whose prompt comes only after a line feed was typed, or never."""
 
     def __init__(self, *, comes: bool) -> None:
-        self.comes, self.typed, self.waited_s = comes, 0, []
+        self.comes, self.typed = comes, 0
+        self.waited_s: list[float] = []
 
     def sendline(self, _line: str) -> None:
         self.typed += 1
@@ -185,7 +186,8 @@ def behind_a_dead_line(console: Prompts, *, physical: bool = True) -> OverAWire:
     device._console, device._since = console, 0
     device._shell = SimpleNamespace(prompt="# ", login_prompt="login: ", login_timeout=0)
     device._target = SimpleNamespace(activate=lambda _driver: None)
-    device.setup = SimpleNamespace(accepted=None, command_s=20.0)
+    setup: Any = SimpleNamespace(accepted=None, command_s=20.0)
+    device.setup = setup
     device.power.physical, device.power.stalled, device.power.waited_s = physical, lambda: False, 0.0
     return device
 

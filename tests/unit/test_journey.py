@@ -27,6 +27,11 @@ SPACE = ("10 4096", "7 4096")
 
 def rig(ran: list[str], says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
     """A rig whose device notes the commands that it is given; `says`: its answer to every question."""
+
+    def once(command: str, _limit_s: float) -> Answer:
+        ran.append(command)
+        return Answer((), 0)
+
     reader = SimpleNamespace(transcribe=lambda _path: None)
     device = SimpleNamespace(
         power=SimpleNamespace(reader=reader, physical=True, alive=True, place="rack-7", familiar=None),
@@ -36,7 +41,7 @@ def rig(ran: list[str], says: tuple[str, ...] = SPACE, code: int = 0) -> Any:
         rest=lambda: None,
         tail=tuple,
         lines=list,
-        run_once=lambda command, _limit_s: ran.append(command) or Answer((), 0),
+        run_once=once,
         ask=lambda _command: Answer(says, code),
     )
     ledger = SimpleNamespace(entries=list, write=lambda _file, since: None)
@@ -72,7 +77,10 @@ def travelled(route: Route, folder: Path, ran: list[str] | None = None, **answer
 
 
 def test_what_held_on_a_route_that_came_to_its_end_holds(tmp_path: Path) -> None:
-    assert travelled(lambda device: bool(device.judge(HOLDS)) and None, tmp_path).judge("a promise")
+    def holding(device: Journey) -> None:
+        device.judge(HOLDS)
+
+    assert travelled(holding, tmp_path).judge("a promise")
 
 
 @pytest.mark.parametrize("fault", [RigError("the PDU lied", "rack-7", "see it"), PowerLost()])
@@ -179,6 +187,8 @@ def test_a_device_that_loses_its_power_by_itself_in_a_restart_was_not_cut(tmp_pa
     broken = restarting(0)
     broken.clock.now = count(0.0, 0.5).__next__
     broken.restart = lost
-    assert "stopped answering" in str(
-        run_journey(broken, PLAN, tmp_path, lambda device: device.cut_start(1, 0.0) and None).lab_fault
-    )
+
+    def cut_in_the_start(device: Journey) -> None:
+        device.cut_start(1, 0.0)
+
+    assert "stopped answering" in str(run_journey(broken, PLAN, tmp_path, cut_in_the_start).lab_fault)

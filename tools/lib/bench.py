@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -151,7 +152,7 @@ def trials(rig: Rig, rehearsal: Rehearsal, pairs: int) -> list[Figure]:
     """Interleaved pairs, so that a busy moment of the host meets both."""
     ours, bare = [], []
     for number in range(pairs):
-        ours.append(timed(lambda number=number: whole_trial(rig, number, "boot")))
+        ours.append(timed(partial(whole_trial, rig, number, "boot")))
         bare.append(timed(lambda: baseline_trial(rig, rehearsal.whole_bytes // 2)))
     mine, theirs = statistics.median(ours), statistics.median(bare)
     return [
@@ -222,14 +223,8 @@ def reaction(samples: int) -> list[Figure]:
         reader, done = ConsoleReader(MonotonicClock()), threading.Event()
         marks: list[float] = []
 
-        def fire(_line: str, victim: subprocess.Popen[bytes] = victim, marks: list[float] = marks) -> None:
-            victim.kill()
-            marks.append(time.monotonic())
-            victim.wait()
-            marks.append(time.monotonic())
-
         reader.attach(ours)
-        reader.watch("Deploying", lambda line, fire=fire, done=done: (fire(line), done.set()))
+        reader.watch("Deploying", partial(_kill, victim, marks, done))
         began = time.monotonic()
         theirs.sendall(b"Deploying\n")
         done.wait(5)
@@ -242,6 +237,14 @@ def reaction(samples: int) -> list[Figure]:
         Figure("line readable to kill(2) called", statistics.median(called), "ms", goal="at most 1"),
         Figure("line readable to process reaped", statistics.median(reaped), "ms"),
     ]
+
+
+def _kill(victim: subprocess.Popen[bytes], marks: list[float], done: threading.Event, _line: str) -> None:
+    victim.kill()
+    marks.append(time.monotonic())
+    victim.wait()
+    marks.append(time.monotonic())
+    done.set()
 
 
 def table(figures: list[Figure]) -> str:

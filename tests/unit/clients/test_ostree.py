@@ -133,7 +133,7 @@ def client(setup: Setup) -> OSTree:
 def test_an_object_is_as_large_as_a_device_has_it(client: OSTree, setup: Setup, repo: Path, tmp_path: Path) -> None:
     device, release = tmp_path / "repo", setup.release("next")
     subprocess.run(["ostree", f"--repo={device}", "init", "--mode=bare-user"], check=True, timeout=30)
-    pull = ["ostree", f"--repo={device}", "pull-local", repo, client.resolve(release)]
+    pull = ["ostree", f"--repo={device}", "pull-local", str(repo), client.resolve(release)]
     subprocess.run(pull, check=True, stdout=subprocess.DEVNULL, timeout=30)
     sizes = client.stored_sizes(release)
     found = {name: (device / "objects" / name[:2] / name[2:]).lstat().st_size for name in sizes}

@@ -162,7 +162,12 @@ def test_a_slot_is_read_anew_each_time(
     client: RAUC, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[dict[str, str]] = []
-    monkeypatch.setattr(twoslots, "compare_tree", lambda _device, _post, _checklist, read: given.append(read) or ())
+
+    def compared(_device: object, _post: object, _checklist: object, read: dict[str, str]) -> tuple[()]:
+        given.append(read)
+        return ()
+
+    monkeypatch.setattr(twoslots, "compare_tree", compared)
     read = {"state of an inode": "its sum"}
     assert client.compare(asked(""), setup.release("base"), tmp_path, cast(Post, None), read) == ()
     assert (given, read) == ([{}], {"state of an inode": "its sum"})

@@ -82,7 +82,11 @@ def test_what_needs_a_step_that_failed_is_not_looked_at() -> None:
     looked: list[str] = []
 
     def look(name: str) -> Callable[[None], str]:
-        return lambda _case: looked.append(name) or name
+        def step(_case: None) -> str:
+            looked.append(name)
+            return name
+
+        return step
 
     steps = [
         Step("a", raises(UsageError("bad", "a", "mend it"))),

@@ -44,7 +44,7 @@ def test_the_disk_is_the_one_that_was_judged_once_the_image_lies_beside_it(bundl
         plan = found.record.plan
         state, _ = drawn(found.recording, plan.loss, plan.rng("loss"), plan.seed)
         write_overlay(tmp_path / "judged.qcow2", state, found.base)
-    line = ["qemu-img", "compare", tmp_path / "judged.qcow2", bundle / "crash.qcow2"]
+    line = ["qemu-img", "compare", str(tmp_path / "judged.qcow2"), str(bundle / "crash.qcow2")]
     assert subprocess.run(line, cwd="/", check=False, timeout=30).returncode == 0
 
 

@@ -57,11 +57,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Disk:
         mke2fs(folder / f"{version}.img", SLOT_MIB, tree, *NO_JOURNAL)
         images[version] = (folder / f"{version}.img").read_bytes()
         releases.append(_release(version, images[version]))
-    for name, tree in (("env", {"grubenv": CONFIRMED, "grubenv.bak": CONFIRMED}), ("data", {})):
+    contents: dict[str, dict[str, str]] = {"env": {"grubenv": CONFIRMED, "grubenv.bak": CONFIRMED}, "data": {}}
+    for name, files in contents.items():
         place = folder / name
         place.mkdir()
-        for file, variables in tree.items():
-            (place / file).write_bytes(block(variables))
+        for copy, variables in files.items():
+            (place / copy).write_bytes(block(variables))
     for path, text in {"var/lib/app": "the user's data\n", "etc/app.conf": "changed\n"}.items():
         (folder / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "data" / path).write_text(text)

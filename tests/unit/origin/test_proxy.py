@@ -361,7 +361,7 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(served: Served, t
     file = tmp_path / "file"
     file.write_bytes(OBJECT)
     url = f"http://127.0.0.1:{served.port}/upload"
-    command = [*CURL, "-H", "Expect: 100-continue", "--expect100-timeout", "15", "-T", file, url]
+    command = [*CURL, "-H", "Expect: 100-continue", "--expect100-timeout", "15", "-T", str(file), url]
     got = subprocess.run(command, check=True, capture_output=True, timeout=10)
     assert got.stdout.decode() == f"PUT {len(OBJECT)} {hashlib.sha256(OBJECT).hexdigest()}"
 
@@ -370,7 +370,7 @@ def test_an_answer_to_half_an_upload_reaches_the_client(served: Served, tmp_path
     file = tmp_path / "file"
     file.write_bytes(bytes(20_000_000))
     url = f"http://127.0.0.1:{served.port}/too-big"
-    got = subprocess.run([*CURL, "-T", file, url], check=False, capture_output=True, timeout=20)
+    got = subprocess.run([*CURL, "-T", str(file), url], check=False, capture_output=True, timeout=20)
     assert got.stdout == b"too big\n"
     assert served.origin.fault() is None
 
@@ -558,7 +558,7 @@ def test_502_reaches_a_client_in_the_middle_of_its_upload(proxied: Callable[...,
     file = tmp_path / "file"
     file.write_bytes(bytes(5_000_000))
     url = f"http://127.0.0.1:{proxied(f'http://127.0.0.1:{free_port()}').port}/upload"
-    got = subprocess.run([*CURL, "-T", file, url], check=False, capture_output=True, timeout=20)
+    got = subprocess.run([*CURL, "-T", str(file), url], check=False, capture_output=True, timeout=20)
     assert got.stdout.startswith(b"the real server failed")
 
 

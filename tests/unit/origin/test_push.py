@@ -14,6 +14,7 @@ from typing import IO
 
 import paramiko
 import pytest
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from powercut.clock import Clock, MonotonicClock
 from powercut.device import PowerLost
@@ -55,13 +56,13 @@ class SSHDevice(paramiko.ServerInterface):
         return "password"
 
     def check_auth_password(self, username: str, password: str) -> int:
-        return paramiko.AUTH_SUCCESSFUL if password == PASSWORD else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if password == PASSWORD else AUTH_FAILED
 
     def check_auth_none(self, username: str) -> int:
-        return paramiko.AUTH_SUCCESSFUL if username == "anyone" else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if username == "anyone" else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._run, args=(channel, command.decode()), daemon=True).start()
@@ -78,8 +79,12 @@ class SSHDevice(paramiko.ServerInterface):
                     transport.start_server(server=self)
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(command, shell=True, **pipes) as receiver, contextlib.suppress(OSError, EOFError):
+        pipe = subprocess.PIPE
+        with (
+            subprocess.Popen(command, shell=True, stdin=pipe, stdout=pipe, stderr=pipe) as receiver,
+            contextlib.suppress(OSError, EOFError),
+        ):
+            assert receiver.stdout is not None
             threading.Thread(target=_feed, args=(channel, receiver.stdin), daemon=True).start()
             errors = threading.Thread(target=_pump, args=(receiver.stderr, channel.sendall_stderr), daemon=True)
             errors.start()

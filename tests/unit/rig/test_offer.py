@@ -17,7 +17,7 @@ from powercut.errors import UsageError
 from powercut.origin.content import Content
 from powercut.rig.attach import _repositories
 from powercut.rig.core import Rig
-from powercut.uptane import Flaw, Image, Spoilt, make_keys
+from powercut.uptane import Flaw, Spoilt, make_keys
 
 COMMITS = {"base": "ab" * 32, "next": "cd" * 32}
 RELEASES = {role: Release(role, role, commit) for role, commit in COMMITS.items()}
@@ -124,5 +124,6 @@ def test_without_metadata_nobody_signs_and_nothing_is_claimed(setup: Setup) -> N
 
 
 def test_an_image_has_a_name_of_its_own(rig: Rig) -> None:
-    image: Image = rig.client.image(RELEASES["next"])
+    assert isinstance(rig.client, Client)
+    image = rig.client.image(RELEASES["next"])
     assert (image.name, image.commit) == (f"stable-{COMMITS['next']}", COMMITS["next"])

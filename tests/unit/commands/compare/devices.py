@@ -56,6 +56,7 @@ _RAUC: Mapping[str, float] = {
     "rollback": 10,
 }
 _CUTS = ("fraction:0.25", "fraction:0.5", "fraction:0.75", "phase:during.deploy")
+_ALL_HELD = tuple(CutResult(cut, HELD, {}, True) for cut in _CUTS)
 
 
 def device(
@@ -64,7 +65,7 @@ def device(
     client: tuple[str, str],
     figures: Mapping[str, float],
     *,
-    cuts: tuple[CutResult, ...] = tuple(CutResult(what, HELD, {}, True) for what in _CUTS),
+    cuts: tuple[CutResult, ...] = _ALL_HELD,
     lacks: Mapping[str, str] | None = None,
 ) -> Measured:
     """One device; `lacks`: rows that are missing, and why."""

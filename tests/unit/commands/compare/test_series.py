@@ -39,10 +39,11 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     told: dict[str, Any] = {}
 
     def one(_asked: Asked, name: str, _file: Path, _say: object) -> Measured:
-        if isinstance(told[name], BaseException):
-            raise told[name]
-        assert isinstance(told[name], Measured)
-        return told[name]
+        found = told[name]
+        if isinstance(found, BaseException):
+            raise found
+        assert isinstance(found, Measured)
+        return found
 
     monkeypatch.setattr(series, "one", one)
     return told
