@@ -29,7 +29,7 @@ check_artifact() {
 # install_release FILE: into the other slot, which boots next. Else /run/ota.reason; 2: the file is not to be trusted.
 install_release() {
     check_artifact "$1" || return
-    # An update that was never started, or that the boot loader has left, keeps Mender from another one.
+    # An update that was never started, or that the boot loader has left, is still open in Mender's store.
     ! bootenv is "$(booted_slot)_GOOD=1" || mend rollback
     mend install "$1" && return
     grep -v '^\.*$' /run/ota.error | tail -n 1 >/run/ota.reason
