@@ -83,11 +83,13 @@ def test_a_single_copy_is_lost_from_the_erase_to_the_last_write(tmp_path: Path) 
         recorded = save(the, "new")
         states = list(cuts(recorded))
         found = [kept(state, "uboot") for state in states]
+        torn = [kept(state, "uboot") for state in tears(recorded)]
         seen = [booted(the, state) for state in some(states)]
         said = the.said
 
     assert [gen for gen, _ in groupby(found)] == [{"old"}, set(), {"new"}]
     assert found.count(frozenset()) > 0.9 * len(found)
+    assert set(torn) == {frozenset()}
     assert seen[0] == ("old", "by-the-user") and seen[-1] == ("new", "by-the-user")
     assert set(seen[1:-1]) == {(None, None)}, "not only what was saved is lost, but all of the environment"
     assert "bad CRC, using default environment" in said
