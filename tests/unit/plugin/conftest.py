@@ -24,8 +24,8 @@ from powercut.triggers import at
 
 @pytest.fixture(scope="session")
 def _powercut_session(request):
-    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot={Capability.COLLECTS: "why"})
-    has = dict.fromkeys(("rollback", "retention", "metadata", "record"))
+    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot={Capability.COLLECTS: "why"}, repository=None)
+    has = dict.fromkeys(("rollback", "retention", "metadata", "record", "downloads_to"))
     rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}, **has))
     upkeep = SimpleNamespace(aside=None, place="here")
     return SimpleNamespace(rig=rig, upkeep=upkeep, environment="env/board.yaml", seed=request.config.stash[_STARTED])
