@@ -71,11 +71,10 @@ def test_starts_are_counted_from_a_mark_of_the_console_on(board: Board) -> None:
     driver.on()
     driver.cycle()
     assert driver.starts(0) == 2
-    driver.reader._take(b"it said something\n")
     mark = driver.reader.mark()
-    assert driver.starts(mark) == 0
+    before = driver.starts(mark)
     driver.cycle()
-    assert driver.starts(mark) == 1
+    assert (driver.starts(mark) - before, driver.starts(mark + 1)) == (1, 0)
 
 
 def test_on_and_off_again_change_nothing(board: Board, tmp_path: Path) -> None:
