@@ -24,7 +24,8 @@ from powercut.triggers import at
 
 @pytest.fixture(scope="session")
 def _powercut_session(request):
-    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot={Capability.COLLECTS: "why"}, repository=None)
+    cannot = {Capability.COLLECTS: "why"}
+    client = SimpleNamespace(name="ostree", can=frozenset({Capability.RESUMES}), cannot=cannot, repository=None)
     has = dict.fromkeys(("rollback", "retention", "metadata", "record", "downloads_to"))
     rig = SimpleNamespace(client=client, setup=SimpleNamespace(claims={}, **has))
     upkeep = SimpleNamespace(aside=None, place="here")
