@@ -43,6 +43,7 @@ def upkeep(lab: Lab, tmp_path: Path) -> Iterator[Upkeep]:
         lab.heal()
 
 
+@pytest.mark.long
 def test_a_prompt_that_came_while_the_cable_was_out_is_asked_for_again(
     lab: Lab, upkeep: Upkeep, tmp_path: Path
 ) -> None:

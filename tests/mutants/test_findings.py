@@ -162,7 +162,7 @@ ON_A_ROUTE = [
 ]
 ALONE = ["stock-delta", "unmarked-delta", "writes-what-runs"]
 LONG = ["confirms-first", "counts-always", "fixed-boot-id", "no-fsync", "per-object-fsync", "stalled", "uncounted"]
-LONG += ["unsynced-download", "upstream-grub"]
+LONG += ["unsynced-download", "upstream-grub", "marks-active", "slot-not-cleared", "env-journal"]
 VARIANTS: dict[str, Any] = yaml.safe_load((ROOT / "env/variants/variants.yaml").read_text())
 
 
