@@ -379,6 +379,7 @@ def test_the_device_with_two_slots_has_none_of_them(variant: Callable[..., Rig],
     assert spares(rig).outcome is Outcome.HOLDS
 
 
+@pytest.mark.long
 def test_a_client_that_clears_the_slot_first_has_none_of_them(variant: Callable[..., Rig]) -> None:
     rig = variant("qemu-swupdate", prepare=VARIANTS["slot-not-cleared"]["options"]["prepare"])
 
