@@ -348,7 +348,22 @@ def endless(suite: pytest.Pytester, lab: Lab) -> Iterator[tuple[subprocess.Popen
     suite.makepyfile(test_cuts=ENDLESS)
     line = [sys.executable, "-m", "pytest", *arguments(lab), "-n2"]
     out = (suite.path / "out.txt").open("wb")
-    with out, subprocess.Popen(line, cwd=suite.path, stdout=out, stderr=out, start_new_session=True) as process:
+
+    def heeding() -> None:
+        """A shell lets what runs in its background ignore SIGINT, these tests as well."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with (
+        out,
+        subprocess.Popen(
+            line,
+            cwd=suite.path,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=heeding,  # noqa: PLW1509
+        ) as process,
+    ):
         try:
             assert poll(lambda: len({pid for pid, *_ in ran(suite)}) == 2, CLOCK, limit_s=60, every_s=0.1)
             yield process, lab.holders()
