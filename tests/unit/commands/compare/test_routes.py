@@ -12,7 +12,14 @@ import pytest
 
 from powercut.clients import Stored
 from powercut.commands.compare.measure import cut_result
-from powercut.commands.compare.routes import Notebook, back_again, many_versions, past_a_release, two_updates
+from powercut.commands.compare.routes import (
+    Notebook,
+    back_again,
+    many_versions,
+    past_a_release,
+    two_updates,
+    used_bytes,
+)
 from powercut.disk.blocks import Blocks
 from powercut.journey import Journey
 from powercut.model import (
@@ -237,3 +244,13 @@ def test_a_fault_of_the_rig_says_nothing_of_the_device(tmp_path: Path) -> None:
 
 def test_a_cut_that_did_not_happen_is_none(tmp_path: Path) -> None:
     assert "did not happen" in (cut_result("a cut", trial(tmp_path)).fault or "")
+
+
+def test_a_root_that_is_made_of_memory_is_not_taken_for_the_systems() -> None:
+    told = {"/": "space / 1 100 50 4096", "/usr": "space /usr 9a 1000 990 4096", "/boot": "space /boot 9b 10 5 4096"}
+
+    def answer(command: str) -> Any:
+        return SimpleNamespace(text="\n".join(told[path] for path in command.split() if path in told))
+
+    device: Any = SimpleNamespace(ask=lambda command: answer(command.replace(";", " ")))
+    assert used_bytes(device) == (10 + 5) * 4096
