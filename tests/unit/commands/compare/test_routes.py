@@ -80,9 +80,9 @@ class Pretended:
         return bool(verdict)
 
     def ask(self, command: str) -> Any:
-        paths = command.rpartition("' ")[2].removesuffix("; true").split() if "stat" in command else []
+        paths = command.partition("for p in ")[2].partition(";")[0].split() if "stat" in command else []
         free = 1000 - 10 * len(self.versions)
-        return SimpleNamespace(text="\n".join(f"space {path} 9a 1000 {free} 4096" for path in paths))
+        return SimpleNamespace(text="\n".join(f"space {path} 65026 1000 {free} 4096" for path in paths))
 
     def must(self, _command: str) -> None:
         pass
@@ -247,7 +247,11 @@ def test_a_cut_that_did_not_happen_is_none(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_made_of_memory_is_not_taken_for_the_systems() -> None:
-    told = {"/": "space / 1 100 50 4096", "/usr": "space /usr 9a 1000 990 4096", "/boot": "space /boot 9b 10 5 4096"}
+    told = {
+        "/": "space / 1 100 50 4096",
+        "/usr": "space /usr 65026 1000 990 4096",
+        "/boot": "space /boot 65027 10 5 4096",
+    }
 
     def answer(command: str) -> Any:
         return SimpleNamespace(text="\n".join(told[path] for path in command.split() if path in told))
