@@ -125,7 +125,9 @@ def test_cuts_are_counted_by_outcome_and_one_that_was_not_made_is_inconclusive()
 
 
 def test_space_is_read_per_file_system() -> None:
-    found = parse_space("space / 65026 1000 400 4096\r\nspace /boot 77 100 50 1024\r\nspace /var 65026 1000 400 4096\r\n")
+    found = parse_space(
+        "space / 65026 1000 400 4096\r\nspace /boot 77 100 50 1024\r\nspace /var 65026 1000 400 4096\r\n"
+    )
     assert found["/"].size - found["/"].free == 600 * 4096
     assert found["/var"].id == found["/"].id != found["/boot"].id
 
